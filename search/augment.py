@@ -1,0 +1,47 @@
+"""From stored pixels to network input: augmentation and normalisation, batched, on the device."""
+
+import math
+
+import torch
+from torch.nn import functional as F
+
+from search.data import MEAN, STD
+from space import Augmentation
+
+
+def normalise(pixels: torch.Tensor) -> torch.Tensor:
+    """uint8 or float pixels 0..255 (B, H, W) to float32 network input (B, 1, H, W)."""
+    return pixels.unsqueeze(1).float().sub_(255 * MEAN).div_(255 * STD)
+
+
+class Augment:
+    """Random affine maps (rotation, shear, scale, shift; in this order), one per image.
+
+    Bilinear sampling; what comes from outside the image is black. Draws from `generator`, so that
+    the stream of random numbers is that of the training run and of nothing else.
+    """
+
+    def __init__(self, strengths: Augmentation, generator: torch.Generator) -> None:
+        self._strengths = strengths
+        self._generator = generator
+
+    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
+        """uint8 pixels (B, H, W) to float32 network input (B, 1, H, W)."""
+        if self._strengths.is_off:
+            return normalise(pixels)
+        theta = self._affine(len(pixels), pixels.shape[-1], pixels.device)
+        grid = F.affine_grid(theta, [len(pixels), 1, *pixels.shape[1:]], align_corners=False)
+        moved = F.grid_sample(pixels.unsqueeze(1).float(), grid, align_corners=False)
+        return normalise(moved.squeeze(1))
+
+    def _affine(self, count: int, size: int, device: torch.device) -> torch.Tensor:
+        """Matrices (count, 2, 3) from output to input coordinates, which run from -1 to 1."""
+        strengths = self._strengths
+        draws = torch.rand(5, count, generator=self._generator, device=device).mul_(2).sub_(1)
+        angle = draws[0] * math.radians(strengths.rotation_degrees)
+        shear = torch.tan(draws[1] * math.radians(strengths.shear_degrees))
+        zoom = 1 + draws[2] * strengths.scale
+        shift = draws[3:] * (2 * strengths.shift_pixels / size)
+        cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+        rows = torch.stack([cos, cos * shear - sin, shift[0], sin, sin * shear + cos, shift[1]])
+        return rows.T.reshape(count, 2, 3)
