@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from space.architecture import After, Architecture, Conv, Head, Pool, Shape
+from space.dropout import Dropout
 
 
 class Block(nn.Module):
@@ -66,7 +67,7 @@ def _conv(layer: Conv, channels: int) -> nn.Module:
 def _after(kind: After, width: int, dropout: float) -> nn.Module:
     if kind == "norm":
         return nn.BatchNorm2d(width)
-    return nn.ReLU() if kind == "relu" else nn.Dropout(dropout)
+    return nn.ReLU() if kind == "relu" else Dropout(dropout)
 
 
 def _head(head: Head, shape: Shape, classes: int) -> nn.Sequential:
