@@ -1,0 +1,1 @@
+"""What was found: settings, records, tables, selection, checkpoints, export. Never trains."""

@@ -1,0 +1,172 @@
+"""A trial and a confirmation as they are stored: one reader and one writer for each."""
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from results.settings import StudySettings
+from space import Architecture, Configuration, Footprint, Recipe
+
+if TYPE_CHECKING:
+    import optuna
+
+BUDGET_CONSTRAINT = "parameter_budget"
+
+State = Literal[
+    "complete", "pruned", "infeasible", "failed", "duplicate", "cut off", "running", "waiting"
+]
+"""`complete` and `pruned` trials were trained. `duplicate`: trained before, under another number,
+whose history it repeats. `cut off`: its process ended before it did; its parameters run again."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One row of a trial's history. Losses in nats, accuracies in percent; None if not finite."""
+
+    epoch: int
+    train_loss: float | None
+    train_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """What is known of one trial. Attributes it has not got (yet) are None."""
+
+    number: int
+    state: State
+    value: float | None
+    parameters: dict[str, Any]
+    attributes: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def from_trial(cls, trial: "optuna.trial.FrozenTrial") -> "TrialRecord":
+        value = trial.values[0] if trial.values else None
+        return cls(trial.number, _state(trial), value, trial.params, trial.user_attrs)
+
+    @property
+    def was_trained(self) -> bool:
+        """Counts towards the number of trials asked for."""
+        return self.state in ("complete", "pruned")
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters."""
+        return int(self.attributes["params"])
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates per image."""
+        return int(self.attributes["macs"])
+
+    @property
+    def sustained(self) -> float:
+        """Sustained validation accuracy in percent; of the epochs it ran, if it was pruned."""
+        return float(self.attributes["sustained"])
+
+    @property
+    def history(self) -> list[Epoch]:
+        return [Epoch(**row) for row in self.attributes.get("history", ())]
+
+    @property
+    def configuration(self) -> Configuration:
+        """Raises ValueError if what is stored is not valid."""
+        return Configuration(
+            architecture=Architecture.from_json(self.attributes["architecture"]),
+            recipe=Recipe.from_json(self.attributes["recipe"]),
+        )
+
+
+def drawn_attributes(configuration: Configuration, footprint: Footprint) -> dict[str, Any]:
+    """The attributes a trial has as soon as it has drawn its configuration."""
+    return {
+        "params": footprint.params,
+        "macs": footprint.macs,
+        "receptive_field_pixels": footprint.receptive_field_pixels,
+        "architecture_id": configuration.architecture.id,
+        "recipe_id": configuration.recipe.id,
+        "architecture": configuration.architecture.to_json(),
+        "recipe": configuration.recipe.to_json(),
+    }
+
+
+def trained_attributes(
+    history: list[Epoch], settings: StudySettings, *, seconds: float, images: int
+) -> dict[str, Any]:
+    """The attributes of a trial that was trained for at least one epoch."""
+    accuracies = [epoch.validation_accuracy for epoch in history]
+    last = history[-1]
+    return {
+        "sustained": settings.sustained(accuracies),
+        "best_accuracy": max(accuracies),
+        "last_accuracy": last.validation_accuracy,
+        "train_accuracy": round(last.train_accuracy, 3),
+        "gap": round(last.train_accuracy - last.validation_accuracy, 3),
+        "epochs_run": len(history),
+        "seconds": round(seconds, 2),
+        "images_per_second": round(images / seconds) if seconds > 0 else None,
+        "history": [vars(epoch) for epoch in history],
+    }
+
+
+def finite(number: float) -> float | None:
+    """The number, or None where it is NaN or infinite (JSON has neither)."""
+    return number if math.isfinite(number) else None
+
+
+def _state(trial: "optuna.trial.FrozenTrial") -> State:
+    from optuna.trial import TrialState
+
+    if any(value > 0 for value in trial.constraints.values()):
+        return "infeasible"
+    if "duplicate_of" in trial.user_attrs and trial.state.is_finished():
+        return "duplicate"
+    if trial.state == TrialState.FAIL:
+        # A failure that was recorded has an error; without one the process was gone.
+        return "failed" if "error" in trial.user_attrs else "cut off"
+    if trial.state == TrialState.PRUNED:
+        return "pruned"
+    names: dict[TrialState, State] = {
+        TrialState.COMPLETE: "complete",
+        TrialState.RUNNING: "running",
+        TrialState.WAITING: "waiting",
+    }
+    return names[trial.state]
+
+
+def records(study: "optuna.Study") -> list[TrialRecord]:
+    """All trials of a study, by number."""
+    return [TrialRecord.from_trial(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """A finalist retrained on all training images from one seed. Accuracies in percent.
+
+    `accuracies` are those on the test images after each epoch; `weights` is the file of the last
+    ones, below the output folder.
+    """
+
+    trial: int
+    seed: int
+    accuracies: list[float]
+    sustained: float
+    train_accuracy: float
+    seconds: float
+    weights: str
+    versions: dict[str, str]
+
+    @staticmethod
+    def key(trial: int, seed: int) -> str:
+        """The name of the study attribute that holds a confirmation."""
+        return f"confirmation:{trial}:{seed}"
+
+
+def confirmations(study: "optuna.Study") -> dict[int, list[Confirmation]]:
+    """All confirmations of a study by trial number, each list by seed."""
+    found: dict[int, list[Confirmation]] = {}
+    for key, stored in study.user_attrs.items():
+        if key.startswith("confirmation:"):
+            found.setdefault(stored["trial"], []).append(Confirmation(**stored))
+    return {trial: sorted(each, key=lambda c: c.seed) for trial, each in found.items()}

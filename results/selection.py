@@ -1,0 +1,87 @@
+"""Which trials of a study are the answer: chosen on validation accuracy alone."""
+
+import statistics
+from typing import Any
+
+from results.record import Confirmation, TrialRecord
+from results.settings import StudySettings
+
+
+def complete(records: list[TrialRecord]) -> list[TrialRecord]:
+    """The trials that trained to their last epoch."""
+    return [record for record in records if record.state == "complete"]
+
+
+def most_accurate(records: list[TrialRecord]) -> TrialRecord | None:
+    """Highest sustained accuracy; of equals the smallest."""
+    return max(
+        complete(records), key=lambda each: (each.sustained, -each.params, -each.number), default=None
+    )
+
+
+def smallest_holding(records: list[TrialRecord], target: float) -> TrialRecord | None:
+    """Fewest parameters among those that hold the target; of equals the most accurate."""
+    holding = [each for each in complete(records) if each.sustained >= target]
+    return min(holding, key=lambda each: (each.params, -each.sustained, each.number), default=None)
+
+
+def finalists(records: list[TrialRecord], settings: StudySettings, count: int) -> list[TrialRecord]:
+    """The most accurate, the smallest that holds the target, then the best by value."""
+    by_value = sorted(
+        complete(records), key=lambda each: (-(each.value or 0), each.params, each.number)
+    )
+    chosen: dict[int, TrialRecord] = {}
+    for each in (most_accurate(records), smallest_holding(records, settings.target), *by_value):
+        if each is not None:
+            chosen.setdefault(each.number, each)
+    return list(chosen.values())[:count]
+
+
+def confirmed(runs: list[Confirmation], target: float) -> dict[str, Any] | None:
+    """Seeds, mean, standard deviation, worst and how many hold, of sustained test accuracies.
+
+    The standard deviation is the sample's (n - 1), None for a single seed. None without runs.
+    """
+    if not runs:
+        return None
+    values = [run.sustained for run in runs]
+    return {
+        "seeds": len(values),
+        "mean": round(statistics.mean(values), 4),
+        "sd": round(statistics.stdev(values), 4) if len(values) > 1 else None,
+        "worst": min(values),
+        "holding": sum(value >= target for value in values),
+    }
+
+
+def summary(
+    study_name: str,
+    settings: StudySettings,
+    records: list[TrialRecord],
+    runs: dict[int, list[Confirmation]],
+) -> dict[str, Any]:
+    """What `nas-search best` says, as a JSON-ready dictionary."""
+
+    def entry(record: TrialRecord | None) -> dict[str, Any] | None:
+        if record is None:
+            return None
+        return {
+            "trial": record.number,
+            "params": record.params,
+            "macs": record.macs,
+            "sustained": record.sustained,
+            "confirmed": confirmed(runs.get(record.number, []), settings.target),
+        }
+
+    states = [record.state for record in records]
+    return {
+        "study": study_name,
+        "dataset": settings.dataset,
+        "target": settings.target,
+        "trials": {
+            state: states.count(state)  # type: ignore[arg-type]
+            for state in ("complete", "pruned", "infeasible", "failed")
+        },
+        "most_accurate": entry(most_accurate(records)),
+        "smallest_holding": entry(smallest_holding(records, settings.target)),
+    }

@@ -1,0 +1,75 @@
+"""What a study is about: fixed when it is made, and the same for every trial in it."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from results.errors import NasSearchError
+from space import SearchSpace, Value
+
+FORMAT = 1
+"""Version of what is stored in a study. A study with a higher one is refused."""
+
+SETTINGS_KEY = "settings"
+
+ObjectiveName = Literal["accuracy", "smallest"]
+
+
+class StudySettings(Value):
+    """Everything that must not change between the trials of a study. Accuracies in percent."""
+
+    format: int = FORMAT
+    dataset: Literal["mnist", "mnist-sample"]
+    space: SearchSpace
+    objective: ObjectiveName = "accuracy"
+    target: float = Field(default=99.4, gt=0, le=100)
+    epochs: int = Field(default=15, ge=1)
+    sustain: int = Field(default=4, ge=1)
+
+    @property
+    def max_params(self) -> int:
+        """The parameter budget; exclusive."""
+        return self.space.max_params
+
+    def score(self, accuracy: float, params: int) -> float:
+        """The one number a trial is judged by; higher is better.
+
+        "accuracy": the accuracy. "smallest": the accuracy as long as it is below the target t;
+        at or above it t + (100 - t) * (1 - params / max_params), so every network that holds the
+        target is ahead of every one that does not, and of two that hold it the smaller is ahead.
+        The same formula is applied to the accuracy of each epoch (reported, and used for pruning)
+        and to the sustained accuracy (the value of the trial).
+        """
+        if self.objective == "accuracy" or accuracy < self.target:
+            return accuracy
+        return self.target + (100 - self.target) * (1 - params / self.max_params)
+
+    def sustained(self, accuracies: list[float]) -> float:
+        """The lowest of the last `sustain` accuracies (of all, if there are fewer)."""
+        return min(accuracies[-self.sustain :])
+
+    def refuse_if_different(self, wanted: "StudySettings", study: str) -> None:
+        """Raises NasSearchError naming the first difference to the settings asked for."""
+        for name, option in _OPTIONS.items():
+            have, want = getattr(self, name), getattr(wanted, name)
+            if have != want:
+                raise NasSearchError(
+                    f"study {study} was made with {option} {have}, not {want}: "
+                    f"use {option} {have} to go on with it, or another name with --study"
+                )
+        for name in sorted({*self.space.dimensions, *wanted.space.dimensions}):
+            if self.space.dimensions.get(name) != wanted.space.dimensions.get(name):
+                raise NasSearchError(
+                    f"study {study} was made with another search space ({name} differs): "
+                    f"choose another name with --study"
+                )
+
+
+_OPTIONS = {
+    "dataset": "--dataset",
+    "max_params": "--max-params",
+    "epochs": "--epochs",
+    "sustain": "--sustain",
+    "objective": "--objective",
+    "target": "--target",
+}

@@ -1,0 +1,163 @@
+"""Opens studies: the embedded SQLite file by default, or any database Optuna can use."""
+
+import sqlite3
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from results.errors import NasSearchError
+from results.settings import FORMAT, SETTINGS_KEY, StudySettings
+
+if TYPE_CHECKING:
+    import optuna
+
+CREATED_KEY = "created"
+HEARTBEAT_SECONDS = 15
+GRACE_SECONDS = 60
+
+
+class _Connection(sqlite3.Connection):
+    """A write-ahead log lets readers and one writer work at once, and NORMAL syncs it at
+    checkpoints only: a power cut can lose the last moments, never the database."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.execute("PRAGMA journal_mode=WAL")
+        self.execute("PRAGMA synchronous=NORMAL")
+
+
+def default_url(out: Path) -> str:
+    """The URL of the SQLite file in the output folder."""
+    return f"sqlite:///{(out / 'nas-search.db').absolute()}"
+
+
+def open_storage(url: str, *, create: bool) -> "optuna.storages.RDBStorage":
+    """Connects to a storage; an SQLite file that is missing is made only if `create`.
+
+    Raises NasSearchError where it is missing or can't be reached.
+    """
+    import optuna
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise NasSearchError(
+            "--storage is not a database URL: write for example sqlite:///runs/my.db or "
+            "postgresql://user@host/name"
+        ) from None
+    arguments: dict[str, Any] = {}
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
+    if parsed.get_backend_name() == "sqlite":
+        if not is_file:
+            raise NasSearchError("--storage names no file: an in-memory database can't be shared")
+        path = Path(str(parsed.database))
+        if not create and not path.is_file():
+            raise NasSearchError(
+                f"no studies in {path}: run nas-search first, or name its place with --out or "
+                f"--storage"
+            )
+        arguments = {"connect_args": {"timeout": 60, "factory": _Connection}}
+    shown = parsed.render_as_string(hide_password=True)
+    # Heartbeats, their callback and metric names are what Optuna calls experimental.
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with storage_errors(shown):
+        if is_file and create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return _create_file(path, lambda: _rdb_storage(url, arguments))
+        return _rdb_storage(url, arguments)
+
+
+def _create_file(path: Path, connect: Any) -> "optuna.storages.RDBStorage":
+    # Two processes that make the tables of a fresh file at once get in each other's way.
+    from filelock import FileLock
+
+    with FileLock(path.with_suffix(".lock")):
+        storage: optuna.storages.RDBStorage = connect()
+        return storage
+
+
+def _rdb_storage(url: str, engine_arguments: dict[str, Any]) -> "optuna.storages.RDBStorage":
+    import optuna
+
+    return optuna.storages.RDBStorage(
+        url,
+        engine_kwargs=engine_arguments,
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=GRACE_SECONDS,
+        heartbeat_stale_trial_callback=enqueue_again,
+    )
+
+
+def enqueue_again(study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> None:
+    """Queues the parameters of a trial that was cut off, clean, if it had drawn all of them."""
+    if set(trial.params) == set(settings_of(study).space.dimensions):
+        study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
+
+
+@contextmanager
+def storage_errors(shown: str) -> Iterator[None]:
+    """Turns what a database raises into one line. `shown` is its URL without the password."""
+    import optuna
+    import sqlalchemy.exc
+
+    try:
+        yield
+    except ImportError as error:
+        raise NasSearchError(
+            f"storage {shown} needs a driver that is not installed ({error.name or error}): "
+            f"for PostgreSQL, pip install 'nas-search[postgres]'"
+        ) from None
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
+        lines = str(cause).strip().splitlines() or [type(error).__name__]
+        raise NasSearchError(
+            f"storage {shown}: {lines[0]} (what was stored is kept; check that it can be reached "
+            f"and written, then run the same command again)"
+        ) from None
+    except RuntimeError as error:
+        if "schema" not in str(error) and "version" not in str(error):
+            raise
+        raise NasSearchError(
+            f"storage {shown} was written by another version of Optuna: "
+            f"{str(error).splitlines()[0]}"
+        ) from None
+
+
+def shown_url(url: str) -> str:
+    """The URL with its password hidden."""
+    from sqlalchemy.engine import make_url
+
+    return make_url(url).render_as_string(hide_password=True)
+
+
+def load_study(storage: "optuna.storages.RDBStorage", name: str | None) -> "optuna.Study":
+    """The study of that name, or the newest one. Raises NasSearchError if there is none."""
+    import optuna
+
+    summaries = {
+        each.study_name: each
+        for each in optuna.get_all_study_summaries(storage, include_best_trial=False)
+        if SETTINGS_KEY in each.user_attrs
+    }
+    if not summaries:
+        raise NasSearchError("no studies here yet: run nas-search first")
+    if name is None:
+        name = max(summaries, key=lambda each: str(summaries[each].user_attrs.get(CREATED_KEY)))
+    if name not in summaries:
+        raise NasSearchError(f"no study {name} here; there is: {', '.join(sorted(summaries))}")
+    return optuna.load_study(study_name=name, storage=storage)
+
+
+def settings_of(study: "optuna.Study") -> StudySettings:
+    """What a study is about. Raises NasSearchError if a newer version wrote it."""
+    stored = study.user_attrs[SETTINGS_KEY]
+    if stored.get("format", 0) > FORMAT:
+        raise NasSearchError(
+            f"study {study.study_name} was written by a newer nas-search: upgrade this one"
+        )
+    return StudySettings.model_validate(stored)

@@ -1,0 +1,1 @@
+"""The only room that runs things: data, training, objective, study, workers, command line."""

@@ -1,0 +1,365 @@
+"""The command line. Imports nothing heavy before it is needed: `--help` answers at once."""
+
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from results.errors import NasSearchError
+
+if TYPE_CHECKING:
+    import optuna
+
+    from search.plan import Plan
+
+SAMPLERS = ("tpe", "random", "gp", "qmc")
+PRUNERS = ("median", "percentile", "halving", "hyperband", "none")
+STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name a study, for every command."""
+    options = [
+        click.option(
+            "--study",
+            metavar="NAME",
+            help="Name of the study. Searching: made if missing, resumed if it is there (default: "
+            "named after dataset, objective and budget). Elsewhere: default is the newest.",
+        ),
+        click.option(
+            "--storage",
+            metavar="URL",
+            help="Database of the studies, any URL Optuna takes, such as "
+            "postgresql://user@host/name. Default: an SQLite file in --out.",
+        ),
+        click.option(
+            "--out",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path("runs"),
+            show_default=True,
+            help="Folder for the default database, checkpoints and records.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
+@_study_options
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Trained trials the study shall have in all; running again goes on up to that number.",
+)
+@click.option(
+    "--dataset",
+    type=click.Choice(["mnist", "mnist-sample"]),
+    help="mnist: all 70,000 digits, or an error if they can't be had. mnist-sample: 5,000 of them, "
+    "always at hand. Default: mnist, and the sample with a warning where it can't be had.",
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder with MNIST in torchvision's layout (MNIST/raw/...). Then looked for in "
+    "$NAS_SEARCH_DATA, then in the user's cache, where it is downloaded to if missing.",
+)
+@click.option(
+    "--max-params",
+    type=int,
+    default=10_000,
+    show_default=True,
+    help="Parameter budget: every network has fewer trainable parameters than this.",
+)
+@click.option(
+    "--target",
+    type=click.FloatRange(0, 100, min_open=True),
+    default=99.4,
+    show_default=True,
+    help="Accuracy in percent that a network has to hold in its last epochs.",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1, max=10_000),
+    default=15,
+    show_default=True,
+    help="Epochs a trial that is not stopped early is trained.",
+)
+@click.option(
+    "--sustain",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="The sustained accuracy is the lowest of this many last epochs.",
+)
+@click.option(
+    "--objective",
+    type=click.Choice(["accuracy", "smallest"]),
+    default="accuracy",
+    show_default=True,
+    help="accuracy: the highest sustained accuracy within the budget. smallest: the fewest "
+    "parameters that hold the target.",
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(SAMPLERS),
+    default="tpe",
+    show_default=True,
+    help="How configurations are proposed.",
+)
+@click.option(
+    "--pruner",
+    type=click.Choice(PRUNERS),
+    default="median",
+    show_default=True,
+    help="How poor trials are stopped early; none trains all of them to the end.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Decides every random choice: with one worker on a CPU the same seed gives the same "
+    "trials.",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="auto, cpu, cuda, cuda:1, or several such as cuda:0,cuda:2.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1, max=256),
+    help="Trials trained at once, a process each. Default: one a CPU core, or one a GPU.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="Number format of the convolutions while training (measuring is always float32).",
+)
+@click.option(
+    "--finalists",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="How many of the best are confirmed on the test images at the end; 0: none.",
+)
+@click.option(
+    "--confirm-seeds",
+    type=click.IntRange(min=0),
+    default=3,
+    show_default=True,
+    help="How often each finalist is retrained on all training images; 0: no confirmation.",
+)
+@click.option(
+    "--baselines/--no-baselines",
+    default=True,
+    show_default=True,
+    help="Whether a few known-good networks are tried first.",
+)
+@click.version_option(package_name="nas-search", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context, **options: Any) -> None:
+    """Find the smallest convolutional networks that reliably do a job.
+
+    Without a command: searches. Poor trials are stopped early, the best are confirmed over several
+    seeds, and everything is kept, so that the same command goes on where it stopped.
+    """
+    if context.invoked_subcommand is None:
+        _search(**options)
+        return
+    for parameter, value in context.params.items():
+        if (
+            value is not None
+            and context.get_parameter_source(parameter) == click.core.ParameterSource.COMMANDLINE
+        ):
+            raise click.UsageError(
+                f"options of {context.invoked_subcommand} go behind its name: "
+                f"nas-search {context.invoked_subcommand} --{parameter.replace('_', '-')} ..."
+            )
+
+
+@cli.command()
+@_study_options
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def best(study: str | None, storage: str | None, out: Path, as_json: bool) -> None:
+    """Show the most accurate network of a study, and the smallest that holds the target."""
+    import json
+
+    from results.present import summary_table
+    from results.record import confirmations, records
+    from results.selection import summary
+    from results.storage import settings_of
+
+    opened = _open_study(study, storage, out)
+    found = summary(
+        opened.study_name, settings_of(opened), records(opened), confirmations(opened)
+    )
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        summary_table(found)
+
+
+@cli.command()
+@_study_options
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="table: the main columns, for reading. csv, json: everything.",
+)
+def trials(study: str | None, storage: str | None, out: Path, style: str) -> None:
+    """List the trials of a study: one row a trial, a column a parameter and attribute."""
+    from results.present import trials_table
+    from results.record import records
+    from results.table import trials_frame
+
+    opened = _open_study(study, storage, out)
+    frame = trials_frame(records(opened))
+    if style == "csv":
+        click.echo(frame.to_csv(index=False), nl=False)
+    elif style == "json":
+        click.echo(frame.to_json(orient="records", indent=2))
+    else:
+        trials_table(opened.study_name, frame)
+
+
+def _search(**options: Any) -> None:
+    from results.present import summary_table
+    from results.record import confirmations, records
+    from results.selection import summary
+    from search.progress import say
+    from search.run import run
+
+    plan = _plan(**options)
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    try:
+        study = run(plan, baselines=options["baselines"])
+    except KeyboardInterrupt:
+        say(
+            f"stopped; everything is kept in {plan.out}: the same command goes on from here, "
+            f"nas-search best shows what was found so far"
+        )
+        raise
+    summary_table(summary(plan.study, plan.settings, records(study), confirmations(study)))
+    say(
+        "nas-search trials lists all trials, nas-search export DIR writes the best as model files"
+    )
+
+
+def _plan(**options: Any) -> "Plan":
+    from results.settings import StudySettings
+    from results.storage import default_url
+    from search.data import find
+    from search.device import default_workers, resolve_devices
+    from search.plan import Plan
+    from search.progress import say
+    from search.study import search_space_of
+
+    if options["sustain"] > options["epochs"]:
+        raise click.UsageError(
+            f"--sustain {options['sustain']} is more than --epochs {options['epochs']}"
+        )
+    name = options["study"]
+    if name is not None and not STUDY_NAME.fullmatch(name):
+        raise click.UsageError(
+            "--study: use letters, digits, dots, dashes and underscores, starting with a letter "
+            "or digit, at most 100"
+        )
+    space = search_space_of(options["max_params"])
+    devices = resolve_devices(options["device"])
+    data = find(options["dataset"], options["data_dir"], say)
+    settings = StudySettings(
+        dataset=data.name,
+        space=space,
+        objective=options["objective"],
+        target=options["target"],
+        epochs=options["epochs"],
+        sustain=options["sustain"],
+    )
+    fell_back = options["dataset"] is None and data.name != "mnist"
+    if name is None:
+        name = f"{data.name}-{settings.objective}-{settings.max_params}"
+    elif fell_back and not name.endswith(data.name):
+        name = f"{name}-{data.name}"
+    return Plan(
+        study=name,
+        storage=options["storage"] or default_url(options["out"]),
+        settings=settings,
+        data=data,
+        out=options["out"],
+        trials=options["trials"],
+        seed=options["seed"],
+        sampler=options["sampler"],
+        pruner=options["pruner"],
+        devices=devices,
+        workers=options["workers"] or default_workers(devices),
+        precision=None if options["precision"] == "auto" else options["precision"],
+        finalists=options["finalists"],
+        confirm_seeds=options["confirm_seeds"],
+    )
+
+
+def _open_study(study: str | None, storage: str | None, out: Path) -> "optuna.Study":
+    from results.storage import default_url, load_study, open_storage, shown_url, storage_errors
+
+    url = storage or default_url(out)
+    opened = open_storage(url, create=False)
+    with storage_errors(shown_url(url)):
+        return load_study(opened, study)
+
+
+def main() -> None:
+    """Entry point of the `nas-search` script."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Runs one command line and returns its exit code; says one line about whatever went wrong."""
+    try:
+        result = cli.main(args=arguments, prog_name="nas-search", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except click.ClickException as error:
+        return _fail(error.format_message(), error.exit_code)
+    except NasSearchError as error:
+        return _fail(str(error), 1)
+    except BrokenPipeError:
+        # Whoever read stdout has closed it; say nothing, and keep Python from saying it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _fail(f"{error.strerror or error}{where}", 1)
+    except Exception as error:
+        if os.environ.get("NAS_SEARCH_DEBUG"):
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        return _fail(
+            f"{type(error).__name__}: {first} (a fault of nas-search; set NAS_SEARCH_DEBUG=1 to "
+            f"see where)",
+            1,
+        )
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo("error: " + " ".join(message.split()), err=True)
+    return code
+
+
+if __name__ == "__main__":
+    main()

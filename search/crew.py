@@ -1,0 +1,118 @@
+"""The worker processes of one machine: started, given tasks, listened to, replaced when they die."""
+
+import multiprocessing
+import multiprocessing.connection
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from results.errors import NasSearchError
+from search import worker
+from search.events import Event, TaskDone, TaskFailed
+from search.plan import Plan
+from search.worker import Task
+
+DEATHS_PER_WORKER = 3
+
+
+@dataclass
+class _Member:
+    index: int
+    process: multiprocessing.process.BaseProcess
+    connection: multiprocessing.connection.Connection
+    task: Task | None = field(default=None)
+
+
+class Crew:
+    """A context in which `work` runs tasks on `plan.workers` processes.
+
+    Leaving it ends the processes at once: what they had begun is handed back through
+    `on_death`, which is also called whenever one of them dies by itself.
+    """
+
+    def __init__(self, plan: Plan, on_death: Callable[[], object]) -> None:
+        self._plan = plan
+        self._on_death = on_death
+        self._context = multiprocessing.get_context("spawn")
+        self._members: list[_Member] = []
+        self._deaths = 0
+
+    def __enter__(self) -> Self:
+        self._members = [self._start(index) for index in range(self._plan.workers)]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        busy = any(member.task for member in self._members)
+        for member in self._members:
+            member.process.kill()
+        for member in self._members:
+            member.process.join()
+        if busy:
+            self._on_death()
+
+    def work(self, tasks: Iterable[Task]) -> Iterator[Event]:
+        """Gives the tasks to idle workers in their order; yields what the workers tell.
+
+        Raises NasSearchError when a worker can't go on, or workers keep dying.
+        """
+        waiting = deque(tasks)
+        while True:
+            for member in self._members:
+                if member.task is None and waiting:
+                    self._give(member, waiting.popleft())
+            busy = {m.connection: m for m in self._members if m.task is not None}
+            if not busy:
+                return
+            for connection in multiprocessing.connection.wait(list(busy)):
+                member = busy[connection]  # type: ignore[index]
+                try:
+                    event: Event = member.connection.recv()
+                except (EOFError, OSError):
+                    waiting.appendleft(self._replace(member))
+                    continue
+                if isinstance(event, TaskFailed):
+                    raise NasSearchError(event.message)
+                if isinstance(event, TaskDone):
+                    member.task = None
+                else:
+                    yield event
+
+    def _give(self, member: _Member, task: Task) -> None:
+        member.task = task
+        try:
+            member.connection.send(task)
+        except OSError:  # it is gone; reading from it will say so
+            return
+
+    def _start(self, index: int) -> _Member:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(
+            target=worker.main,
+            args=(self._plan, index, theirs),
+            name=f"nas-search worker {index}",
+            daemon=True,
+        )
+        process.start()
+        theirs.close()
+        return _Member(index, process, ours)
+
+    def _replace(self, member: _Member) -> Task:
+        member.process.join()
+        self._deaths += 1
+        self._on_death()
+        if self._deaths > DEATHS_PER_WORKER * self._plan.workers:
+            raise NasSearchError(
+                f"worker processes keep dying (the last with exit code "
+                f"{member.process.exitcode}): perhaps too little memory; try fewer --workers"
+            )
+        task = member.task
+        assert task is not None
+        self._members[self._members.index(member)] = self._start(member.index)
+        return task

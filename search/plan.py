@@ -1,0 +1,42 @@
+"""What a run of the search was asked to do: a value that every process of it gets a copy of."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from results.settings import StudySettings
+from search.data import DataSource
+
+Precision = Literal["float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a run that is not a property of its study."""
+
+    study: str
+    storage: str
+    settings: StudySettings
+    data: DataSource
+    out: Path
+    trials: int
+    seed: int
+    sampler: str
+    pruner: str
+    devices: tuple[str, ...]
+    workers: int
+    precision: Precision | None
+    finalists: int
+    confirm_seeds: int
+
+    @property
+    def most_draws(self) -> int:
+        """Draws after which a search that finds nothing to train gives up."""
+        return 1_000 + 20 * self.trials
+
+
+def derived_seed(*parts: object) -> int:
+    """A 31-bit seed that depends on all the parts and on nothing else."""
+    text = ":".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4]) >> 1

@@ -1,0 +1,182 @@
+"""What a person sees while a search runs: bars on a terminal, lines elsewhere. All on stderr."""
+
+import sys
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from search.events import EpochDone, Event, Finished, Started
+
+
+class Tally:
+    """The counts behind the display, from the study's trials so far and the events since."""
+
+    def __init__(self, goal: int, complete: int, pruned: int, best: float | None) -> None:
+        self.goal = goal
+        self.complete = complete
+        self.pruned = pruned
+        self.best = best
+        self._first = complete + pruned
+        self._started = time.monotonic()
+
+    @property
+    def done(self) -> int:
+        return self.complete + self.pruned
+
+    def count(self, event: Finished) -> None:
+        self.complete += event.state == "complete"
+        self.pruned += event.state == "pruned"
+        if event.state == "complete" and event.sustained is not None:
+            self.best = max(event.sustained, self.best or 0.0)
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds to the goal at the pace since the start; None before the first end."""
+        done = self.done - self._first
+        if not done:
+            return None
+        return (time.monotonic() - self._started) / done * max(0, self.goal - self.done)
+
+    def __str__(self) -> str:
+        best = f"{self.best:.2f}%" if self.best is not None else "-"
+        return f"{self.complete} complete, {self.pruned} pruned, best sustained {best}"
+
+
+class Display(Protocol):
+    """Shows a phase (the search, or the confirmation) while it runs."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None: ...
+
+    def show(self, event: Event) -> None: ...
+
+
+def make_display(title: str, tally: Tally, epochs: int) -> Display:
+    """Bars if stderr is a terminal, else lines."""
+    return (Bars if sys.stderr.isatty() else Lines)(title, tally, epochs)
+
+
+def say(line: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+class Lines:
+    """A line whenever a training ends."""
+
+    def __init__(self, title: str, tally: Tally, epochs: int) -> None:
+        self._title, self._tally = title, tally
+
+    def __enter__(self) -> Self:
+        say(f"{self._title}: {self._tally.done} of {self._tally.goal} done")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        pass
+
+    def show(self, event: Event) -> None:
+        if not isinstance(event, Finished):
+            return
+        self._tally.count(event)
+        eta = self._tally.eta_seconds
+        remaining = f", about {duration(eta)} to go" if eta else ""
+        say(
+            f"[{self._tally.done}/{self._tally.goal}] {describe(event)} "
+            f"({self._tally}{remaining})"
+        )
+
+
+class Bars:
+    """One bar for the whole, and one for each running training with its epoch and accuracy."""
+
+    def __init__(self, title: str, tally: Tally, epochs: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._tally = tally
+        self._epochs = epochs
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"),
+            console=Console(stderr=True),
+            transient=False,
+        )
+        self._whole = self._progress.add_task(title, total=tally.goal, said="")
+        self._running: dict[tuple[int, int | None], object] = {}
+
+    def __enter__(self) -> Self:
+        self._update()
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for task in self._running.values():
+            self._progress.remove_task(task)  # type: ignore[arg-type]
+        self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self._running[event.trial, event.seed] = self._progress.add_task(
+                f"  {label(event)}, {event.params:,} parameters", total=self._epochs, said=""
+            )
+        elif isinstance(event, EpochDone):
+            self._progress.update(
+                self._running[event.trial, event.seed],  # type: ignore[arg-type]
+                completed=event.epoch,
+                said=f"{event.accuracy:.2f}%",
+            )
+        elif isinstance(event, Finished):
+            task = self._running.pop((event.trial, event.seed), None)
+            if task is not None:
+                self._progress.remove_task(task)  # type: ignore[arg-type]
+            self._tally.count(event)
+            self._progress.console.print(f"  {describe(event)}", highlight=False)
+            self._update()
+
+    def _update(self) -> None:
+        eta = self._tally.eta_seconds
+        remaining = f", ETA {duration(eta)}" if eta else ""
+        self._progress.update(
+            self._whole, completed=self._tally.done, said=f"{self._tally}{remaining}"
+        )
+
+
+def label(event: Started | EpochDone | Finished) -> str:
+    """The training an event is about."""
+    return f"trial {event.trial}" + (f" seed {event.seed}" if event.seed is not None else "")
+
+
+def describe(event: Finished) -> str:
+    """The end of a training in a few words."""
+    accuracy = f", sustained {event.sustained:.2f}%" if event.sustained is not None else ""
+    note = f", {event.note}" if event.note else ""
+    state = "" if event.note.startswith(event.state) else f" {event.state}"
+    return f"{label(event)}:{state} {event.params:,} parameters{accuracy}{note}".replace(":,", ":")
+
+
+def duration(seconds: float) -> str:
+    """A length of time as a person says it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
