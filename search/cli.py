@@ -237,6 +237,50 @@ def trials(study: str | None, storage: str | None, out: Path, style: str) -> Non
         trials_table(opened.study_name, frame)
 
 
+@cli.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@_study_options
+@click.option("--trial", type=click.IntRange(min=0), help="The trial with this number.")
+@click.option("--best", "choice", flag_value="best", help="The most accurate (default).")
+@click.option("--smallest", "choice", flag_value="smallest", help="The smallest that holds.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder with MNIST, as for the search: the files are measured on its test images.",
+)
+def export(
+    folder: Path,
+    study: str | None,
+    storage: str | None,
+    out: Path,
+    trial: int | None,
+    choice: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Write a trial to DIR as model files with a card, checked by loading them again."""
+    if trial is not None and choice is not None:
+        raise click.UsageError("give one of --trial, --best and --smallest")
+    opened = _open_study(study, storage, out)
+
+    from results.storage import settings_of
+    from search.data import find
+    from search.export import export as export_trial
+    from search.progress import say
+
+    data = find(settings_of(opened).dataset, data_dir, say)
+    say("writing the model files and loading them again in a fresh process ...")
+    done = export_trial(opened, choice or "best" if trial is None else trial, out, folder, data)  # type: ignore[arg-type]
+    click.echo(
+        f"trial {done.trial}, {done.params:,} parameters, {done.test_accuracy:.2f}% of the test "
+        f"images"
+    )
+    for name in done.files:
+        checked = f"  {done.measured[name]:.2f}% loaded again" if name in done.measured else ""
+        click.echo(f"  {done.folder / name}{checked}")
+    if "model.onnx" not in done.files:
+        say("no model.onnx: pip install 'nas-search[onnx]' adds it")
+
+
 def _search(**options: Any) -> None:
     from results.present import summary_table
     from results.record import confirmations, records

@@ -1,0 +1,158 @@
+"""The README.md beside exported model files: what it is, what was measured and how, how to load."""
+
+from typing import Any
+
+from results.export import CONFIG, ONNX, PROGRAM, WEIGHTS
+from results.record import Confirmation, TrialRecord
+from results.selection import confirmed
+from results.settings import StudySettings
+from space import Recipe, footprint, layer_costs
+
+HELD_OUT = {"mnist": (60_000, 10_000, 10_000), "mnist-sample": (4_000, 1_000, 1_000)}
+"""Training images, of them for validation, and test images of each dataset."""
+
+
+def model_card(
+    *,
+    title: str,
+    settings: StudySettings,
+    record: TrialRecord,
+    runs: list[Confirmation],
+    weights_from: str,
+    test_accuracy: float,
+    files: list[str],
+    versions: dict[str, str],
+) -> str:
+    """The card in Markdown. `test_accuracy` is that of the exported weights, in percent."""
+    configuration = record.configuration
+    cost = footprint(configuration.architecture)
+    training, validation, test = HELD_OUT[settings.dataset]
+    sections = [
+        f"# {title}",
+        f"A convolutional network of **{cost.params:,} trainable parameters** "
+        f"({cost.macs:,} multiply-accumulates per image, receptive field "
+        f"{cost.receptive_field_pixels} pixels) for {settings.dataset}: 28x28 grey images of "
+        f"handwritten digits. The weights in this folder classify **{test_accuracy:.2f}%** of the "
+        f"{test:,} test images correctly.",
+        "## Layers\n\n"
+        + _table(
+            ("layer", "output", "parameters", "MACs", "receptive field"),
+            [
+                (
+                    row.name,
+                    "x".join(str(size) for size in row.output_shape),
+                    f"{row.params:,}",
+                    f"{row.macs:,}",
+                    str(row.receptive_field_pixels),
+                )
+                for row in layer_costs(configuration.architecture)
+            ],
+        ),
+        "## Accuracy\n\n" + _accuracy(settings, record, runs, weights_from, test_accuracy),
+        "## Protocol\n\n"
+        f"Found by nas-search, trial {record.number}. Chosen on validation accuracy: trained on "
+        f"{training - validation:,} images for {settings.epochs} epochs, measured after each on "
+        f"{validation:,} images held out (split stratified, seeded). *Sustained* accuracy is the "
+        f"lowest of the last {settings.sustain} epochs. Confirmed by retraining on all "
+        f"{training:,} training images from seeds fixed beforehand, measured on the {test:,} test "
+        f"images, which nothing was chosen by. Parameters are trainable ones, the scale and shift "
+        f"of BatchNorm included. The target was {settings.target}%, the budget fewer than "
+        f"{settings.max_params:,} parameters.",
+        "## Recipe\n\n" + _recipe(configuration.recipe),
+        "## Loading\n\n" + _loading(files),
+        "Made with " + ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _accuracy(
+    settings: StudySettings,
+    record: TrialRecord,
+    runs: list[Confirmation],
+    weights_from: str,
+    test_accuracy: float,
+) -> str:
+    lines = [
+        f"- Weights in this folder: {weights_from}. Test accuracy {test_accuracy:.2f}%.",
+        f"- Search trial: sustained validation accuracy {record.sustained:.2f}%.",
+    ]
+    outcome = confirmed(runs, settings.target)
+    if outcome is None:
+        lines.append("- Not confirmed over seeds: one run is no evidence of what a network holds.")
+        return "\n".join(lines)
+    sd = f", standard deviation {outcome['sd']:.3f}" if outcome["sd"] is not None else ""
+    lines.append(
+        f"- Confirmed over {outcome['seeds']} seeds: sustained test accuracy mean "
+        f"{outcome['mean']:.3f}%{sd}, worst seed {outcome['worst']:.2f}%; {outcome['holding']} of "
+        f"{outcome['seeds']} hold {settings.target}%."
+    )
+    rows = [
+        (
+            str(run.seed),
+            f"{run.sustained:.2f}",
+            " ".join(f"{value:.2f}" for value in run.accuracies[-settings.sustain :]),
+            f"{run.train_accuracy:.2f}",
+        )
+        for run in runs
+    ]
+    header = ("seed", "sustained (test)", f"last {settings.sustain} epochs (test)", "training")
+    return "\n".join(lines) + "\n\n" + _table(header, rows)
+
+
+def _recipe(recipe: Recipe) -> str:
+    described: dict[str, Any] = recipe.model_dump()
+    described |= described.pop("augmentation")
+    if recipe.schedule != "step":
+        del described["step_epochs"], described["step_factor"]
+    if recipe.schedule != "one_cycle":
+        del described["warmup_fraction"]
+    return _table(
+        ("setting", "value"),
+        [
+            (name, f"{value:.5g}" if isinstance(value, float) else str(value))
+            for name, value in described.items()
+        ],
+    )
+
+
+_WEIGHTS_TEXT = f"""`{WEIGHTS}` with `{CONFIG}` (weights alone; the description rebuilds the network):
+
+```python
+from pathlib import Path
+from results.export import load_exported  # pip install nas-search
+
+model, config = load_exported(Path("."))
+logits = model(pixels)
+```"""
+
+_PROGRAM_TEXT = f"""`{PROGRAM}` (PyTorch alone, any batch size):
+
+```python
+import torch
+
+model = torch.export.load("{PROGRAM}").module()
+logits = model(pixels)
+```"""
+
+_ONNX_TEXT = f"""`{ONNX}` (ONNX Runtime alone, any batch size):
+
+```python
+import onnxruntime
+
+session = onnxruntime.InferenceSession("{ONNX}")
+(logits,) = session.run(None, {{"pixels": pixels}})  # a NumPy array
+```"""
+
+
+def _loading(files: list[str]) -> str:
+    texts = {WEIGHTS: _WEIGHTS_TEXT, PROGRAM: _PROGRAM_TEXT, ONNX: _ONNX_TEXT}
+    return (
+        "Input `pixels`: float32 (N, 1, 28, 28), 0 for background to 1 for ink, *not* normalised "
+        "(the model does that). Output: 10 logits per image; the predicted digit is the largest.\n\n"
+        + "\n\n".join(text for name, text in texts.items() if name in files)
+    )
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
