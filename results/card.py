@@ -1,5 +1,6 @@
 """The README.md beside exported model files: what it is, what was measured and how, how to load."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from results.export import CONFIG, ONNX, PROGRAM, WEIGHTS
@@ -115,7 +116,7 @@ def _recipe(recipe: Recipe) -> str:
     )
 
 
-_WEIGHTS_TEXT = f"""`{WEIGHTS}` with `{CONFIG}` (weights alone; the description rebuilds the network):
+_WEIGHTS_TEXT = f"""`{WEIGHTS}` with `{CONFIG}` (the weights, and what rebuilds their network):
 
 ```python
 from pathlib import Path
@@ -148,11 +149,11 @@ def _loading(files: list[str]) -> str:
     texts = {WEIGHTS: _WEIGHTS_TEXT, PROGRAM: _PROGRAM_TEXT, ONNX: _ONNX_TEXT}
     return (
         "Input `pixels`: float32 (N, 1, 28, 28), 0 for background to 1 for ink, *not* normalised "
-        "(the model does that). Output: 10 logits per image; the predicted digit is the largest.\n\n"
+        "(the model does that). Output: 10 logits per image; the largest names the digit.\n\n"
         + "\n\n".join(text for name, text in texts.items() if name in files)
     )
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [header, tuple("---" for _ in header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

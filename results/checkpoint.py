@@ -46,6 +46,7 @@ def load_checkpoint(path: Path) -> tuple["nn.Module", Configuration, dict[str, A
     Raises NasSearchError if the file is missing, damaged or does not match its own description.
     """
     from safetensors import SafetensorError, safe_open
+
     from space.network import build_network
 
     try:

@@ -37,7 +37,7 @@ class Normalisation:
 
 
 class PixelNetwork(nn.Module):
-    """A network with its normalisation in front: pixels 0..1 (N, 1, H, W) to logits (N, classes)."""
+    """A network behind its normalisation: pixels 0..1 (N, 1, H, W) to logits (N, classes)."""
 
     def __init__(self, network: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
@@ -150,6 +150,6 @@ class _quiet(warnings.catch_warnings):  # noqa: N801
         self._level = logging.root.manager.disable
         logging.disable(logging.WARNING)
 
-    def __exit__(self, *details: object) -> None:
+    def __exit__(self, *details: Any) -> None:
         logging.disable(self._level)
         super().__exit__(*details)

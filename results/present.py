@@ -41,13 +41,12 @@ _SUMMARY_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "MACs per image": lambda entry: f"{entry['macs']:,}",
     "sustained, validation (it chooses)": lambda entry: f"{entry['sustained']:.2f}",
     "sustained, test, mean over seeds": _confirmed(
-        lambda runs: f"{runs['mean']:.3f}"
-        + (f" ± {runs['sd']:.3f}" if runs["sd"] is not None else "")
+        lambda runs: (
+            f"{runs['mean']:.3f}" + (f" ± {runs['sd']:.3f}" if runs["sd"] is not None else "")
+        )
     ),
     "sustained, test, worst seed": _confirmed(lambda runs: f"{runs['worst']:.2f}"),
-    "seeds that hold the target": _confirmed(
-        lambda runs: f"{runs['holding']} of {runs['seeds']}"
-    ),
+    "seeds that hold the target": _confirmed(lambda runs: f"{runs['holding']} of {runs['seeds']}"),
 }
 
 
@@ -81,7 +80,8 @@ def trials_table(study: str, frame: "pd.DataFrame") -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"sust.: sustained, the lowest of the last epochs; gap: training minus validation. {hidden} more draws were over the budget or are waiting; --format csv has everything",
+        f"sust.: sustained, the lowest of the last epochs; gap: training minus validation. "
+        f"{hidden} more draws were over the budget or are waiting; --format csv has everything",
         highlight=False,
     )
 

@@ -15,7 +15,9 @@ def complete(records: list[TrialRecord]) -> list[TrialRecord]:
 def most_accurate(records: list[TrialRecord]) -> TrialRecord | None:
     """Highest sustained accuracy; of equals the smallest."""
     return max(
-        complete(records), key=lambda each: (each.sustained, -each.params, -each.number), default=None
+        complete(records),
+        key=lambda each: (each.sustained, -each.params, -each.number),
+        default=None,
     )
 
 
@@ -79,8 +81,7 @@ def summary(
         "dataset": settings.dataset,
         "target": settings.target,
         "trials": {
-            state: states.count(state)  # type: ignore[arg-type]
-            for state in ("complete", "pruned", "infeasible", "failed")
+            state: states.count(state) for state in ("complete", "pruned", "infeasible", "failed")
         },
         "most_accurate": entry(most_accurate(records)),
         "smallest_holding": entry(smallest_holding(records, settings.target)),

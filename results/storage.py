@@ -50,7 +50,11 @@ def open_storage(url: str, *, create: bool) -> "optuna.storages.RDBStorage":
             "postgresql://user@host/name"
         ) from None
     arguments: dict[str, Any] = {}
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (None, "", ":memory:")
+    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (
+        None,
+        "",
+        ":memory:",
+    )
     if parsed.get_backend_name() == "sqlite":
         if not is_file:
             raise NasSearchError("--storage names no file: an in-memory database can't be shared")

@@ -169,7 +169,7 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.version_option(package_name="nas-search", message="%(prog)s %(version)s")
 @click.pass_context
-def cli(context: click.Context, **options: Any) -> None:
+def cli(context: click.Context, /, **options: Any) -> None:
     """Find the smallest convolutional networks that reliably do a job.
 
     Without a command: searches. Poor trials are stopped early, the best are confirmed over several
@@ -202,9 +202,7 @@ def best(study: str | None, storage: str | None, out: Path, as_json: bool) -> No
     from results.storage import settings_of
 
     opened = _open_study(study, storage, out)
-    found = summary(
-        opened.study_name, settings_of(opened), records(opened), confirmations(opened)
-    )
+    found = summary(opened.study_name, settings_of(opened), records(opened), confirmations(opened))
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
@@ -299,9 +297,7 @@ def _search(**options: Any) -> None:
         )
         raise
     summary_table(summary(plan.study, plan.settings, records(study), confirmations(study)))
-    say(
-        "nas-search trials lists all trials, nas-search export DIR writes the best as model files"
-    )
+    say("nas-search trials lists all trials, nas-search export DIR writes the best as model files")
 
 
 def _plan(**options: Any) -> "Plan":

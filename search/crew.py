@@ -1,4 +1,4 @@
-"""The worker processes of one machine: started, given tasks, listened to, replaced when they die."""
+"""The worker processes of one machine: started, given tasks, listened to, replaced."""
 
 import multiprocessing
 import multiprocessing.connection

@@ -90,7 +90,12 @@ def export(
         )
         write_atomically(staging / CARD, card.encode())
         measured = measure_in_fresh_process(staging, data)
-        for name, value in measured.items():
+        if (measured.params, measured.macs) != (record.params, record.macs):
+            raise NasSearchError(
+                f"thop counts {measured.params} parameters and {measured.macs} MACs, not "
+                f"{record.params} and {record.macs}: nothing was exported"
+            )
+        for name, value in measured.accuracies.items():
             if abs(value - test_accuracy) > TOLERANCE:
                 raise NasSearchError(
                     f"{name}, loaded again, classifies {value:.2f}% of the test images and not "
@@ -102,7 +107,14 @@ def export(
         staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return Exported(folder, record.number, record.params, [*files, CARD], test_accuracy, measured)
+    return Exported(
+        folder,
+        record.number,
+        record.params,
+        [*files, CARD],
+        test_accuracy,
+        measured.accuracies,
+    )
 
 
 def _choose(

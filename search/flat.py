@@ -16,7 +16,7 @@ class FlatNetwork:
     """
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
-        self.network = network.to(device=device, memory_format=torch.channels_last)
+        self.network = network.to(device).to(memory_format=torch.channels_last)
         parameters = list(network.parameters())
         self.weights = _flat(parameters, device)
         self.weights.grad = torch.zeros_like(self.weights)
@@ -33,7 +33,9 @@ class FlatNetwork:
         self.state = _flat(statistics, device)
         views = iter(_views(self.state, statistics))
         for norm in norms:
-            for name, buffer in zip(("running_mean", "running_var"), _statistics(norm), strict=True):
+            for name, buffer in zip(
+                ("running_mean", "running_var"), _statistics(norm), strict=True
+            ):
                 view = next(views)
                 view.copy_(buffer)
                 setattr(norm, name, view)
@@ -59,6 +61,8 @@ def _flat(tensors: list[torch.Tensor] | list[nn.Parameter], device: torch.device
 
 
 def _views(flat: torch.Tensor, like: list[torch.Tensor] | list[nn.Parameter]) -> list[torch.Tensor]:
-    parts = flat.split([tensor.numel() for tensor in like])
-    return [part.as_strided(tensor.shape, tensor.stride(), part.storage_offset())
-            for part, tensor in zip(parts, like, strict=True)]
+    parts = torch.split(flat, [tensor.numel() for tensor in like])
+    return [
+        part.as_strided(tensor.shape, tensor.stride(), part.storage_offset())
+        for part, tensor in zip(parts, like, strict=True)
+    ]

@@ -47,7 +47,7 @@ def damaged_files(folder: Path) -> list[Path]:
 
 
 def check(folder: Path) -> Path:
-    """Returns the folder if its files are MNIST's; raises NasSearchError naming those that are not."""
+    """Returns the folder if its files are MNIST's; else raises NasSearchError naming one."""
     if damaged := damaged_files(folder):
         raise NasSearchError(
             f"damaged data file {damaged[0]} (its checksum is not MNIST's): delete it and download "
@@ -84,13 +84,11 @@ def download(folder: Path) -> Path:
 def _fetch(folder: Path) -> None:
     from torchvision.datasets import MNIST
 
-    class Source(MNIST):
-        mirrors = [*_own_mirror(), *MNIST.mirrors]
-
-    Source.__name__ = "MNIST"  # torchvision names its folder after the class
+    # torchvision names its folder after the class, so the subclass has the same name.
+    source = type("MNIST", (MNIST,), {"mirrors": [*_own_mirror(), *MNIST.mirrors]})
     try:
         with _socket_timeout(seconds=20):
-            Source(str(folder), download=True)
+            source(str(folder), download=True)
     except RuntimeError as error:  # torchvision's word for "every mirror failed"
         raise OSError(str(error)) from error
 

@@ -138,8 +138,11 @@ class Objective:
         for name, value in attributes.items():
             trial.set_user_attr(name, value)
         if earlier is not None:
-            return "duplicate", sustained, f"same as trial {earlier.number}", (
-                self._settings.score(sustained, params) if is_complete else None
+            return (
+                "duplicate",
+                sustained,
+                f"same as trial {earlier.number}",
+                (self._settings.score(sustained, params) if is_complete else None),
             )
         if not is_complete:
             return "pruned", sustained, note, None
@@ -163,5 +166,3 @@ def _epochs(run: TrainingRun) -> Iterator[Epoch]:
             validation_loss=finite(metrics.loss),
             validation_accuracy=metrics.accuracy,
         )
-
-

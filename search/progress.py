@@ -92,10 +92,7 @@ class Lines:
         self._tally.count(event)
         eta = self._tally.eta_seconds
         remaining = f", about {duration(eta)} to go" if eta else ""
-        say(
-            f"[{self._tally.done}/{self._tally.goal}] {describe(event)} "
-            f"({self._tally}{remaining})"
-        )
+        say(f"[{self._tally.done}/{self._tally.goal}] {describe(event)} ({self._tally}{remaining})")
 
 
 class Bars:

@@ -28,7 +28,9 @@ def make_sampler(name: str, seed: int) -> "optuna.samplers.BaseSampler":
         "gp": lambda: samplers.GPSampler(
             seed=seed, n_startup_trials=STARTUP_DRAWS, deterministic_objective=False
         ),
-        "qmc": lambda: samplers.QMCSampler(seed=seed, scramble=True, warn_independent_sampling=False),
+        "qmc": lambda: samplers.QMCSampler(
+            seed=seed, scramble=True, warn_independent_sampling=False
+        ),
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -124,7 +124,9 @@ class TrainingRun:
             self._correct.zero_()
             order = torch.randperm(len(self._train), generator=self._generator, device=device)
             first = (epoch - 1) * self._steps
-            for step, positions in enumerate(order.split(self._batch_size)[: self._steps], first):
+            for step, positions in enumerate(
+                torch.split(order, self._batch_size)[: self._steps], first
+            ):
                 self._learning_rate.copy_(rates[step])
                 self._average_fraction.copy_(fractions[step])
                 self._step(positions)
@@ -169,7 +171,7 @@ def evaluate(network: nn.Module, examples: Examples) -> tuple[float, float]:
     loss = torch.zeros((), device=examples.images.device)
     correct = torch.zeros((), device=examples.images.device)
     positions = torch.arange(len(examples), device=examples.images.device)
-    for chunk in positions.split(EVALUATION_BATCH):
+    for chunk in torch.split(positions, EVALUATION_BATCH):
         pixels, labels = examples.batch(chunk)
         logits = network(normalise(pixels))
         loss += F.cross_entropy(logits, labels, reduction="sum")

@@ -1,17 +1,19 @@
 """Measures exported model files on the test images, each loaded by its own runtime.
 
-Run as a module it prints one JSON object, file name to accuracy in percent; `nas-search export`
-starts it so in a fresh process.
+Run as a module it prints one JSON object; `nas-search export` starts it so in a fresh process.
 """
 
+import copy
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
 import torch
+from torch import nn
 
 from results.errors import NasSearchError
 from results.export import ONNX, PROGRAM, WEIGHTS, load_exported
@@ -22,27 +24,57 @@ BATCH = 1_000
 Model = Callable[[torch.Tensor], torch.Tensor]
 
 
-def measure(folder: Path, test: Examples) -> dict[str, float]:
-    """Test accuracy in percent of every form in the folder."""
-    return {
+@dataclass(frozen=True)
+class Measured:
+    """What exported files are, independently of what they say of themselves.
+
+    `accuracies` in percent by file name; parameters and MACs as `thop` counts them.
+    """
+
+    accuracies: dict[str, float]
+    params: int
+    macs: int
+
+
+def measure(folder: Path, test: Examples) -> Measured:
+    """Test accuracy of every form in the folder, and the cost of its network."""
+    params, macs = count(load_exported(folder)[0].network)
+    accuracies = {
         name: accuracy(load(folder / name), test)
         for name, load in LOADERS.items()
         if (folder / name).exists()
     }
+    return Measured(accuracies, params, macs)
+
+
+def count(network: nn.Module) -> tuple[int, int]:
+    """Trainable parameters and MACs of the convolutions for one 28x28 image, counted by `thop`."""
+    import thop
+
+    def nothing(*_: object) -> None:
+        pass
+
+    others = {type(each) for each in network.modules() if not isinstance(each, nn.Conv2d)}
+    image = torch.zeros(1, 1, 28, 28)
+    # A copy, because thop leaves counters in the modules it profiles.
+    macs, params = thop.profile(
+        copy.deepcopy(network), (image,), dict.fromkeys(others, nothing), verbose=False
+    )
+    return int(params), int(macs)
 
 
 @torch.inference_mode()
 def accuracy(model: Model, examples: Examples) -> float:
     """Accuracy in percent of a model that takes pixels 0..1 (N, 1, 28, 28)."""
     correct = 0
-    for positions in torch.arange(len(examples)).split(BATCH):
+    for positions in torch.split(torch.arange(len(examples)), BATCH):
         images, labels = examples.batch(positions)
         logits = model(images.unsqueeze(1).float() / 255)
         correct += int((logits.argmax(1) == labels).sum())
     return 100 * correct / len(examples)
 
 
-def measure_in_fresh_process(folder: Path, data: DataSource) -> dict[str, float]:
+def measure_in_fresh_process(folder: Path, data: DataSource) -> Measured:
     """The same as `measure`, by another process that has nothing but the files.
 
     Raises NasSearchError with the last line that process said if it fails.
@@ -57,8 +89,7 @@ def measure_in_fresh_process(folder: Path, data: DataSource) -> dict[str, float]
     if done.returncode != 0:
         said = done.stderr.strip().splitlines() or ["no reason given"]
         raise NasSearchError(f"the exported files could not be loaded again: {said[-1]}")
-    measured: dict[str, float] = json.loads(done.stdout)
-    return measured
+    return Measured(**json.loads(done.stdout))
 
 
 def _load_weights(path: Path) -> Model:
@@ -86,7 +117,7 @@ LOADERS: dict[str, Callable[[Path], Model]] = {
 def _main(folder: str, dataset: str, data_folder: str) -> None:
     name: DatasetName = next(each for each in get_args(DatasetName) if each == dataset)
     source = DataSource(name, Path(data_folder) if data_folder else None)
-    sys.stdout.write(json.dumps(measure(Path(folder), source.load().test)))
+    sys.stdout.write(json.dumps(asdict(measure(Path(folder), source.load().test))))
 
 
 if __name__ == "__main__":

@@ -56,7 +56,6 @@ class Worker:
     index: int
     connection: "multiprocessing.connection.Connection"
 
-
     def tell(self, event: Event) -> None:
         self.connection.send(event)
 
@@ -79,9 +78,7 @@ class Worker:
         return studies.load(open_storage(self.plan.storage, create=False), self.plan)
 
 
-def main(
-    plan: Plan, index: int, connection: "multiprocessing.connection.Connection"
-) -> None:
+def main(plan: Plan, index: int, connection: "multiprocessing.connection.Connection") -> None:
     """Entry point of the process. Ends when the pipe closes or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _end_with_parent()
@@ -126,9 +123,7 @@ def search(worker: Worker) -> None:
     from search.objective import Objective, Surplus, TrialError
 
     plan, study = worker.plan, worker.study
-    objective = Objective(
-        plan, study, worker.digits, worker.device, worker.precision, worker.tell
-    )
+    objective = Objective(plan, study, worker.digits, worker.device, worker.precision, worker.tell)
     while True:
         trials = records(study)
         trained = sum(each.was_trained for each in trials)

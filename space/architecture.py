@@ -111,9 +111,7 @@ class Architecture(Value):
         return tuple(shapes)
 
 
-def _map_after(
-    shape: Shape, channels: int, window: int, stride: int, padding: int
-) -> Shape:
+def _map_after(shape: Shape, channels: int, window: int, stride: int, padding: int) -> Shape:
     height, width = (
         (size + 2 * padding - window) // stride + 1 if size + 2 * padding >= window else 0
         for size in shape[1:]

@@ -10,7 +10,7 @@ from typing import Any
 from space.search_space import Configuration, SearchSpace, configuration, width_names
 
 _PLAIN: dict[str, Any] = {
-    **{name: 8 for name in width_names()},
+    **dict.fromkeys(width_names(), 8),
     **{f"stage{n}_depth": depth for n, depth in ((1, 2), (2, 3), (3, 0))},
     **{f"stage{n}_kernel_size": 3 for n in (1, 2, 3)},
     **{f"stage{n}_padding": "valid" for n in (1, 2, 3)},

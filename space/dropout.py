@@ -13,7 +13,7 @@ _LEVELS = 1 << 16
 
 
 class Dropout(nn.Module):
-    """Zeroes each element with probability `p` while training and scales the rest by 1 / (1 - p)."""
+    """While training, zeroes elements with probability `p` and scales the rest by 1 / (1 - p)."""
 
     def __init__(self, p: float) -> None:
         super().__init__()

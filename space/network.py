@@ -75,5 +75,9 @@ def _head(head: Head, shape: Shape, classes: int) -> nn.Sequential:
     kernel = (height, width) if head.kind == "full_conv" else (1, 1)
     conv = nn.Conv2d(channels, classes, kernel, bias=head.bias)
     pool = nn.AdaptiveAvgPool2d(1)
-    order = {"gap_conv": [pool, conv], "conv_gap": [conv, pool], "full_conv": [conv]}[head.kind]
-    return nn.Sequential(*order, nn.Flatten())
+    orders: dict[str, list[nn.Module]] = {
+        "gap_conv": [pool, conv],
+        "conv_gap": [conv, pool],
+        "full_conv": [conv],
+    }
+    return nn.Sequential(*orders[head.kind], nn.Flatten())

@@ -127,7 +127,7 @@ def _dimensions(max_params: int) -> dict[str, IntRange | FloatRange | Choice]:
     full_conv_fits = max_params >= 5_000
     heads = ("gap_conv", "conv_gap", *(("full_conv",) if full_conv_fits else ()))
     return {
-        **{name: width for name in width_names()},
+        **dict.fromkeys(width_names(), width),
         **{f"stage{n}_depth": IntRange(low=a, high=b) for n, (a, b) in enumerate(DEPTHS, 1)},
         **{f"stage{n}_kernel_size": Choice(choices=(3, 5)) for n in (1, 2, 3)},
         **{f"stage{n}_padding": Choice(choices=("valid", "same")) for n in (1, 2, 3)},
@@ -234,9 +234,9 @@ class _Skeleton:
         }
         place: Literal["nowhere", "everywhere", "after_transition", "last"]
         place = self.params["dropout_place"]
-        drops = (
-            place == "everywhere" or (place == "after_transition" and stage > 1)
-        ) or (place == "last" and last)
+        drops = (place == "everywhere" or (place == "after_transition" and stage > 1)) or (
+            place == "last" and last
+        )
         return (*orders[self.params["order"]], *(("dropout",) if drops else ()))
 
     def _transition(self, stage: int) -> None:
