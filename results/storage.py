@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from results.errors import NasSearchError
 from results.settings import FORMAT, SETTINGS_KEY, StudySettings
 
 if TYPE_CHECKING:
     import optuna
+    from sqlalchemy.engine import URL
 
 CREATED_KEY = "created"
 HEARTBEAT_SECONDS = 15
@@ -39,53 +42,32 @@ def open_storage(url: str, *, create: bool) -> "optuna.storages.RDBStorage":
     Raises NasSearchError where it is missing or can't be reached.
     """
     import optuna
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
 
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
+    parsed = _parse(url)
+    is_file = parsed.get_backend_name() == "sqlite"
+    path = Path(parsed.database or ":memory:")
+    if is_file and path.name == ":memory:":
+        raise NasSearchError("--storage names no file: an in-memory database can't be shared")
+    if is_file and not create and not path.is_file():
         raise NasSearchError(
-            "--storage is not a database URL: write for example sqlite:///runs/my.db or "
-            "postgresql://user@host/name"
-        ) from None
-    arguments: dict[str, Any] = {}
-    is_file = parsed.get_backend_name() == "sqlite" and parsed.database not in (
-        None,
-        "",
-        ":memory:",
-    )
-    if parsed.get_backend_name() == "sqlite":
-        if not is_file:
-            raise NasSearchError("--storage names no file: an in-memory database can't be shared")
-        path = Path(str(parsed.database))
-        if not create and not path.is_file():
-            raise NasSearchError(
-                f"no studies in {path}: run nas-search first, or name its place with --out or "
-                f"--storage"
-            )
-        arguments = {"connect_args": {"timeout": 60, "factory": _Connection}}
-    shown = parsed.render_as_string(hide_password=True)
+            f"no studies in {path}: run nas-search first, or name its place with --out or --storage"
+        )
     # Heartbeats, their callback and metric names are what Optuna calls experimental.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with storage_errors(shown):
-        if is_file and create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            return _create_file(path, lambda: _rdb_storage(url, arguments))
-        return _rdb_storage(url, arguments)
+    with storage_errors(shown_url(url)):
+        if not is_file:
+            return _connect(url, {})
+        arguments = {"connect_args": {"timeout": 60, "factory": _Connection}}
+        if not create:
+            return _connect(url, arguments)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Two processes that make the tables of a fresh file at once get in each other's way.
+        with FileLock(path.with_suffix(".lock")):
+            return _connect(url, arguments)
 
 
-def _create_file(path: Path, connect: Any) -> "optuna.storages.RDBStorage":
-    # Two processes that make the tables of a fresh file at once get in each other's way.
-    from filelock import FileLock
-
-    with FileLock(path.with_suffix(".lock")):
-        storage: optuna.storages.RDBStorage = connect()
-        return storage
-
-
-def _rdb_storage(url: str, engine_arguments: dict[str, Any]) -> "optuna.storages.RDBStorage":
+def _connect(url: str, engine_arguments: dict[str, Any]) -> "optuna.storages.RDBStorage":
     import optuna
 
     return optuna.storages.RDBStorage(
@@ -97,7 +79,7 @@ def _rdb_storage(url: str, engine_arguments: dict[str, Any]) -> "optuna.storages
     )
 
 
-def enqueue_again(study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> None:
+def enqueue_again(study: "optuna.Study", trial: "optuna.Trial | optuna.trial.FrozenTrial") -> None:
     """Queues the parameters of a trial that was cut off, clean, if it had drawn all of them."""
     if set(trial.params) == set(settings_of(study).space.dimensions):
         study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
@@ -133,10 +115,21 @@ def storage_errors(shown: str) -> Iterator[None]:
 
 
 def shown_url(url: str) -> str:
-    """The URL with its password hidden."""
-    from sqlalchemy.engine import make_url
+    """The URL with its password hidden. Raises NasSearchError if it is none."""
+    return _parse(url).render_as_string(hide_password=True)
 
-    return make_url(url).render_as_string(hide_password=True)
+
+def _parse(url: str) -> "URL":
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url)
+    except ArgumentError:
+        raise NasSearchError(
+            "--storage is not a database URL: write for example sqlite:///runs/my.db or "
+            "postgresql://user@host/name"
+        ) from None
 
 
 def load_study(storage: "optuna.storages.RDBStorage", name: str | None) -> "optuna.Study":

@@ -1,7 +1,7 @@
 """One trial: draw a configuration, refuse what is over the budget, train, report, keep."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from optuna import TrialPruned
@@ -16,12 +16,13 @@ from results.record import (
     records,
     trained_attributes,
 )
+from results.storage import enqueue_again
 from results.versions import device_name, versions
-from search.data import Digits
-from search.events import EpochDone, Event, Finished, Started
-from search.plan import Plan, derived_seed
+from search.context import Context
+from search.events import EpochDone, Finished, Started
+from search.plan import derived_seed
 from search.study import WORKER_KEY, is_surplus, this_worker
-from search.train import Precision, TrainingRun
+from search.train import TrainingRun
 from space import Configuration, footprint
 
 if TYPE_CHECKING:
@@ -39,22 +40,12 @@ class Surplus(Exception):  # noqa: N818
 class Objective:
     """What Optuna calls with each trial; returns its value (see `StudySettings.score`)."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        study: "optuna.Study",
-        digits: Digits,
-        device: str,
-        precision: Precision,
-        tell: Callable[[Event], None],
-    ) -> None:
-        self._plan = plan
-        self._settings = plan.settings
-        self._study = study
-        self._digits = digits
-        self._device = device
-        self._precision = precision
-        self._tell = tell
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._plan = context.plan
+        self._settings = context.plan.settings
+        self._study = context.study
+        self._tell = context.tell
 
     def __call__(self, trial: "optuna.Trial") -> float:
         trial.set_user_attr(WORKER_KEY, this_worker())
@@ -72,7 +63,8 @@ class Objective:
         self._tell(Started(trial.number, cost.params))
         try:
             state, sustained, note, value = self._evaluate(trial, configuration, cost.params)
-        except (TrialPruned, Surplus, OSError):
+        except OSError:  # not the trial's fault: a full disk, say
+            enqueue_again(self._study, trial)
             raise
         except Exception as error:
             message = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -97,16 +89,16 @@ class Objective:
         else:
             seed = derived_seed(self._plan.seed, trial.number)
             trial.set_user_attr("seed", seed)
-            trial.set_user_attr("device", device_name(self._device))
-            trial.set_user_attr("precision", self._precision)
+            trial.set_user_attr("device", device_name(self._context.device))
+            trial.set_user_attr("precision", self._context.precision)
             trial.set_user_attr("versions", versions())
             run = TrainingRun(
                 configuration,
-                self._digits.train,
-                self._digits.validation,
+                self._context.digits.train,
+                self._context.digits.validation,
                 epochs=self._settings.epochs,
                 seed=seed,
-                precision=self._precision,
+                precision=self._context.precision,
             )
             epochs = _epochs(run)
 

@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
@@ -19,11 +18,11 @@ from torch.nn import functional as F
 from search.augment import Augment, normalise
 from search.data import Examples
 from search.flat import FlatNetwork
+from search.plan import Precision
 from search.schedule import learning_rates
 from space import Configuration, Recipe
 from space.network import build_network
 
-Precision = Literal["float32", "bfloat16"]
 EVALUATION_BATCH = 1_000
 
 

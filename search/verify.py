@@ -54,7 +54,8 @@ def count(network: nn.Module) -> tuple[int, int]:
     def nothing(*_: object) -> None:
         pass
 
-    others = {type(each) for each in network.modules() if not isinstance(each, nn.Conv2d)}
+    leaves = [each for each in network.modules() if not list(each.children())]
+    others = {type(each) for each in leaves if not isinstance(each, nn.Conv2d)}
     image = torch.zeros(1, 1, 28, 28)
     # A copy, because thop leaves counters in the modules it profiles.
     macs, params = thop.profile(

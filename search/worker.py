@@ -10,8 +10,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
@@ -23,10 +23,7 @@ from search.plan import Plan, derived_seed
 from search.strategy import make_sampler
 
 if TYPE_CHECKING:
-    import optuna
-
-    from search.data import Digits
-    from search.train import Precision
+    from search.context import Context
 
 IDLE_SECONDS = 0.2
 FAILURES_IN_A_ROW = 10
@@ -48,34 +45,20 @@ class ConfirmTask:
 Task = SearchTask | ConfirmTask
 
 
-@dataclass
-class Worker:
-    """What a worker process has at hand; loaded when first needed."""
+def make_context(plan: Plan, index: int, tell: Callable[[Event], None]) -> "Context":
+    """Connects to the study and loads the digits, for worker number `index`."""
+    from search.context import Context
+    from search.train import best_precision
 
-    plan: Plan
-    index: int
-    connection: "multiprocessing.connection.Connection"
-
-    def tell(self, event: Event) -> None:
-        self.connection.send(event)
-
-    @property
-    def device(self) -> str:
-        return self.plan.devices[self.index % len(self.plan.devices)]
-
-    @cached_property
-    def precision(self) -> "Precision":
-        from search.train import best_precision
-
-        return self.plan.precision or best_precision(self.device)
-
-    @cached_property
-    def digits(self) -> "Digits":
-        return self.plan.data.load(self.device)
-
-    @cached_property
-    def study(self) -> "optuna.Study":
-        return studies.load(open_storage(self.plan.storage, create=False), self.plan)
+    device = plan.devices[index % len(plan.devices)]
+    return Context(
+        plan=plan,
+        study=studies.load(open_storage(plan.storage, create=False), plan),
+        digits=plan.data.load(device),
+        device=device,
+        precision=plan.precision or best_precision(device),
+        tell=tell,
+    )
 
 
 def main(plan: Plan, index: int, connection: "multiprocessing.connection.Connection") -> None:
@@ -85,7 +68,8 @@ def main(plan: Plan, index: int, connection: "multiprocessing.connection.Connect
     import torch
 
     torch.set_num_threads(1)  # workers use a machine better than threads do
-    worker = Worker(plan, index, connection)
+    tell: Callable[[Event], None] = connection.send
+    context: Context | None = None
     while True:
         try:
             task: Task = connection.recv()
@@ -93,37 +77,38 @@ def main(plan: Plan, index: int, connection: "multiprocessing.connection.Connect
             return
         try:
             with storage_errors(shown_url(plan.storage)):
-                run(worker, task)
+                context = context or make_context(plan, index, tell)
+                run(context, index, task)
         except NasSearchError as error:
-            worker.tell(TaskFailed(str(error)))
+            tell(TaskFailed(str(error)))
         except OSError as error:
-            worker.tell(TaskFailed(f"{error.strerror or error}: {error.filename or plan.out}"))
+            tell(TaskFailed(f"{error.strerror or error}: {error.filename or plan.out}"))
         except Exception as error:
             if os.environ.get("NAS_SEARCH_DEBUG"):
                 raise
-            worker.tell(TaskFailed(f"{type(error).__name__}: {error}".splitlines()[0]))
+            tell(TaskFailed(f"{type(error).__name__}: {error}".splitlines()[0]))
         else:
-            worker.tell(TaskDone())
+            tell(TaskDone())
 
 
-def run(worker: Worker, task: Task) -> None:
+def run(context: "Context", index: int, task: Task) -> None:
     """Works on one task to its end."""
     if isinstance(task, SearchTask):
-        search(worker)
+        search(context, index)
     else:
         from search.confirm import confirm
 
-        confirm(worker, task.trial, task.seed)
+        confirm(context, task.trial, task.seed)
 
 
-def search(worker: Worker) -> None:
+def search(context: "Context", index: int) -> None:
     """Trains trials until as many are trained as the plan asks for."""
     import optuna
 
     from search.objective import Objective, Surplus, TrialError
 
-    plan, study = worker.plan, worker.study
-    objective = Objective(plan, study, worker.digits, worker.device, worker.precision, worker.tell)
+    plan, study = context.plan, context.study
+    objective = Objective(context)
     while True:
         trials = records(study)
         trained = sum(each.was_trained for each in trials)
@@ -134,9 +119,8 @@ def search(worker: Worker) -> None:
             time.sleep(IDLE_SECONDS)
             continue
         _give_up_if_hopeless(plan, [each.state for each in trials])
-        study.sampler = make_sampler(
-            plan.sampler, derived_seed(plan.seed, len(trials), worker.index)
-        )
+        # Seeded anew from what is in the study: a resumed run draws what an unbroken one would.
+        study.sampler = make_sampler(plan.sampler, derived_seed(plan.seed, len(trials), index))
         study.optimize(objective, n_trials=1, catch=(TrialError, Surplus))
 
 

@@ -1,0 +1,24 @@
+"""What a training in this process has at hand."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search.data import Digits
+from search.events import Event
+from search.plan import Plan, Precision
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclass(frozen=True)
+class Context:
+    """The plan and its study, the digits on the device, and whom to tell what happens."""
+
+    plan: Plan
+    study: "optuna.Study"
+    digits: Digits
+    device: str
+    precision: Precision
+    tell: Callable[[Event], None]

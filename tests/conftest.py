@@ -1,0 +1,76 @@
+"""What several test files share: a small finished study, made once by the real command."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+
+# Tests run side by side, a process each: more threads would only get in each other's way.
+torch.set_num_threads(1)
+
+SMALL_SEARCH = (
+    *("--dataset", "mnist-sample", "--max-params", "2000", "--no-baselines", "--seed", "3"),
+    *("--epochs", "2", "--sustain", "2", "--target", "20", "--device", "cpu"),
+)
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """Runs `nas-search` in a folder of its own, as a person would."""
+
+    folder: Path
+
+    def __call__(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command(arguments),
+            cwd=self.folder,
+            env=environment(self.folder),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """In a process group of its own, so that all of it can be killed at once."""
+        return subprocess.Popen(
+            command(arguments),
+            cwd=self.folder,
+            env=environment(self.folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def command(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-P", "-m", "search.cli", *arguments]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Nothing of the person's own data or cache; one thread a process."""
+    kept = {name: value for name, value in os.environ.items() if name != "NAS_SEARCH_DATA"}
+    return {**kept, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def nas_search(tmp_path: Path) -> CommandLine:
+    return CommandLine(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A study of four trained trials with a finalist confirmed over two seeds; read it only."""
+    line = CommandLine(tmp_path_factory.mktemp("finished"))
+    done = line(
+        *SMALL_SEARCH,
+        *("--trials", "4", "--workers", "2", "--finalists", "1", "--confirm-seeds", "2"),
+    )
+    assert done.returncode == 0, done.stderr
+    return line

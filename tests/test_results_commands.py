@@ -1,0 +1,203 @@
+"""best, export and the error messages, as a person meets them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from results.errors import NasSearchError
+from results.export import load_exported
+from search.data import DataSource
+from tests.conftest import SMALL_SEARCH, CommandLine
+
+
+@pytest.fixture(scope="module")
+def exported(finished: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export") / "model"
+    done = finished("export", str(folder))
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_help_answers_at_once() -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-P", "-m", "search.cli", "--help"], check=True, capture_output=True
+        )
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+def test_best_as_json(finished: CommandLine) -> None:
+    found = json.loads(finished("best", "--json").stdout)
+    assert found["study"] == "mnist-sample-accuracy-2000"
+    assert found["dataset"] == "mnist-sample"
+    assert found["trials"]["complete"] + found["trials"]["pruned"] == 4
+    assert set(found["trials"]) == {"complete", "pruned", "infeasible", "failed"}
+    for key in ("most_accurate", "smallest_holding"):
+        assert set(found[key]) == {"trial", "params", "macs", "sustained", "confirmed"}
+    best = found["most_accurate"]
+    assert best["params"] < 2_000
+    assert 20 <= best["sustained"] <= 100
+    assert best["confirmed"]["seeds"] == 2
+    assert best["confirmed"]["worst"] <= best["confirmed"]["mean"] <= 100
+    assert found["smallest_holding"]["params"] <= best["params"]
+
+
+def test_best_for_reading(finished: CommandLine) -> None:
+    said = finished("best").stdout
+    assert "most accurate" in said
+    assert "smallest holding 20" in said
+
+
+def test_exported_forms_agree_without_this_project(exported: Path) -> None:
+    """PyTorch alone and ONNX Runtime alone, in a process that can't import the project."""
+    script = """
+import sys, json, torch, onnxruntime
+from safetensors.torch import load_file
+assert not any(name in sys.modules for name in ("space", "search", "results"))
+torch.manual_seed(0)
+for size in (1, 7):
+    pixels = torch.rand(size, 1, 28, 28)
+    program = torch.export.load("model.pt2").module()
+    with torch.no_grad():
+        first = program(pixels)
+    session = onnxruntime.InferenceSession("model.onnx")
+    (second,) = session.run(None, {"pixels": pixels.numpy()})
+    assert first.shape == (size, 10)
+    assert torch.allclose(first, torch.from_numpy(second), atol=1e-5), (first, second)
+weights = load_file("model.safetensors")
+config = json.load(open("config.json"))
+counted = sum(
+    tensor.numel() for name, tensor in weights.items()
+    if not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+)
+assert counted == config["params"], (counted, config["params"])
+"""
+    subprocess.run([sys.executable, "-P", "-c", script], cwd=exported, check=True)
+
+
+def test_exported_weights_score_what_the_card_says(exported: Path) -> None:
+    model, config = load_exported(exported)
+    images, labels = DataSource("mnist-sample").load().test.batch(torch.arange(1_000))
+    with torch.no_grad():
+        right = (model(images.unsqueeze(1) / 255).argmax(1) == labels).sum().item()
+    assert config["accuracy"]["test"] == right / 10
+    assert f"**{right / 10:.2f}%** of the 1,000 test images" in (exported / "README.md").read_text()
+
+
+def test_card_tells_layers_seeds_and_loading(exported: Path) -> None:
+    card = (exported / "README.md").read_text()
+    for part in ("## Layers", "## Recipe", "## Protocol", "## Loading", "| seed |", "model.onnx"):
+        assert part in card
+
+
+def test_export_of_every_kind_of_trial_has_a_clear_answer(
+    finished: CommandLine, exported: Path, tmp_path: Path
+) -> None:
+    rows = json.loads(finished("trials", "--format", "json").stdout)
+    by_state = {row["state"]: row["trial"] for row in rows}
+    for state in by_state.keys() - {"complete"}:
+        done = finished("export", str(tmp_path / "x"), "--trial", str(by_state[state]))
+        assert done.returncode == 1
+        assert "only complete trials keep their weights" in done.stderr
+    assert "no trial 9999" in finished("export", str(tmp_path / "x"), "--trial", "9999").stderr
+    assert "not empty" in finished("export", str(exported)).stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_damaged_checkpoint_is_one_clear_line(finished: CommandLine, tmp_path: Path) -> None:
+    runs = shutil.copytree(finished.folder / "runs", tmp_path / "runs")
+    for file in (*runs.rglob("confirmed/*.safetensors"), *runs.rglob("checkpoints/*.safetensors")):
+        file.write_bytes(file.read_bytes()[:200])
+    done = finished("export", str(tmp_path / "x"), "--out", str(runs))
+    assert done.returncode == 1
+    assert "damaged" in one_line(done.stderr.removeprefix(PROGRESS))
+    assert not (tmp_path / "x").exists()
+
+
+PROGRESS = "writing the model files and loading them again in a fresh process ...\n"
+
+
+def test_tampered_export_is_refused(exported: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    config = json.loads((copy / "config.json").read_text())
+    config["architecture"]["layers"][0]["width"] += 1
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(NasSearchError, match="not an intact export"):
+        load_exported(copy)
+
+
+def one_line(text: str) -> str:
+    assert text.count("\n") == 1, text
+    assert text.startswith("error: "), text
+    return text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("--max-params", "0"), 1, "at least 500"),
+        (("--trials", "0"), 2, "--trials"),
+        (("--trials", "many"), 2, "--trials"),
+        (("--no-such-option",), 2, "--no-such-option"),
+        (("no-such-command",), 2, "no-such-command"),
+        (("--sustain", "9", "--epochs", "3"), 2, "--sustain 9 is more than --epochs 3"),
+        (("--study", "../escape"), 2, "--study"),
+        (("--device", "cuda:99"), 1, "cuda:99 is not there"),
+        (("--device", "quantum"), 1, "write auto, cpu"),
+        (("--data-dir", "nowhere"), 1, "nowhere is not a folder"),
+        (("--storage", "not a url"), 1, "not a database URL"),
+        (("--storage", "sqlite://"), 1, "in-memory"),
+        (("--storage", "postgresql://me:secret@127.0.0.1:1/x"), 1, "storage postgresql"),
+        (("--out", "file"), 2, "file"),
+        (("best",), 1, "run nas-search first"),
+        (("trials", "--out", "nowhere"), 1, "run nas-search first"),
+        (("export", "x", "--best", "--trial", "1"), 2, "one of"),
+        (("--trials", "3", "best"), 2, "options of best go behind its name"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    nas_search: CommandLine, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    (nas_search.folder / "file").touch()
+    is_search = arguments[0].startswith("--") and arguments[-1] != "best"
+    dataset = ("--dataset", "mnist-sample") if is_search and "--data-dir" not in arguments else ()
+    done = nas_search(*dataset, *arguments)
+    assert done.returncode == code
+    assert said in one_line(done.stderr)
+    assert "secret" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_unknown_study_names_those_that_are_there(finished: CommandLine) -> None:
+    said = one_line(finished("best", "--study", "other").stderr)
+    assert "there is: mnist-sample-accuracy-2000" in said
+
+
+def test_explicit_mnist_that_cannot_be_had_says_where_it_looked(nas_search: CommandLine) -> None:
+    empty = nas_search.folder / "empty"
+    empty.mkdir()
+    done = nas_search("--dataset", "mnist", "--data-dir", str(empty), timeout=240)
+    if done.returncode == 0:
+        pytest.skip("MNIST can be downloaded here")
+    said = one_line(done.stderr.splitlines(keepends=True)[-1])
+    assert str(empty) in said
+    assert str(nas_search.folder / "cache") in said
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write to read-only folders")
+def test_read_only_folder_is_one_clear_line(nas_search: CommandLine) -> None:
+    nas_search.folder.chmod(0o555)
+    done = nas_search(*SMALL_SEARCH, "--trials", "1")
+    nas_search.folder.chmod(0o755)
+    assert done.returncode == 1
+    one_line(done.stderr)
