@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from results.errors import NasSearchError
+from search.strategy import PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
     import optuna
 
     from search.plan import Plan
 
-SAMPLERS = ("tpe", "random", "gp", "qmc")
-PRUNERS = ("median", "percentile", "halving", "hyperband", "none")
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -307,7 +306,7 @@ def _plan(**options: Any) -> "Plan":
     from search.device import default_workers, resolve_devices
     from search.plan import Plan
     from search.progress import say
-    from search.study import search_space_of
+    from space import SearchSpace
 
     if options["sustain"] > options["epochs"]:
         raise click.UsageError(
@@ -319,7 +318,10 @@ def _plan(**options: Any) -> "Plan":
             "--study: use letters, digits, dots, dashes and underscores, starting with a letter "
             "or digit, at most 100"
         )
-    space = search_space_of(options["max_params"])
+    try:
+        space = SearchSpace.for_budget(options["max_params"])
+    except ValueError as error:
+        raise click.UsageError(f"--max-params: {error}") from None
     devices = resolve_devices(options["device"])
     data = find(options["dataset"], options["data_dir"], say)
     settings = StudySettings(

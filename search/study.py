@@ -11,7 +11,7 @@ from results.settings import SETTINGS_KEY
 from results.storage import CREATED_KEY, enqueue_again, settings_of
 from search.plan import Plan
 from search.strategy import make_pruner
-from space import SearchSpace, baselines_in, configuration, footprint
+from space import baselines_in, configuration, footprint
 
 if TYPE_CHECKING:
     import optuna
@@ -117,17 +117,3 @@ def _is_dead(trial: "FrozenTrial") -> bool:
         return not alive or abs(process.create_time() - float(created)) > 1
     except psutil.NoSuchProcess:
         return True
-
-
-def search_space_of(max_params: int) -> SearchSpace:
-    """The search space for a budget; NasSearchError where it is too tight for any network."""
-    if max_params < SMALLEST_BUDGET:
-        raise NasSearchError(
-            f"--max-params {max_params}: no network of this space is that small; "
-            f"give at least {SMALLEST_BUDGET}"
-        )
-    return SearchSpace.for_budget(max_params)
-
-
-SMALLEST_BUDGET = 500
-"""Below it less than a quarter of the draws are feasible."""

@@ -23,6 +23,9 @@ from space.value import Value
 DEPTHS = ((1, 3), (1, 4), (0, 3))
 """Fewest and most convolutions of the three stages."""
 
+SMALLEST_BUDGET = 500
+"""Below it less than a quarter of random draws are feasible."""
+
 
 class Trial(Protocol):
     """The part of `optuna.Trial` that sampling needs; `optuna.trial.FixedTrial` has it too."""
@@ -87,12 +90,20 @@ class SearchSpace(Value):
     `max_params` is exclusive: an architecture is feasible below it.
     """
 
-    max_params: int = Field(ge=100)
+    max_params: int = Field(ge=SMALLEST_BUDGET)
     dimensions: dict[str, IntRange | FloatRange | Choice]
 
     @classmethod
     def for_budget(cls, max_params: int) -> "SearchSpace":
-        """The space whose ranges suit networks of fewer than `max_params` parameters."""
+        """The space whose ranges suit networks of fewer than `max_params` parameters.
+
+        Raises ValueError below `SMALLEST_BUDGET`.
+        """
+        if max_params < SMALLEST_BUDGET:
+            raise ValueError(
+                f"a budget of {max_params} parameters is too tight for this space: give at least "
+                f"{SMALLEST_BUDGET}"
+            )
         return cls(max_params=max_params, dimensions=_dimensions(max_params))
 
     def draw(self, trial: Trial) -> dict[str, Any]:

@@ -145,7 +145,7 @@ def one_line(text: str) -> str:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--max-params", "0"), 1, "at least 500"),
+        (("--max-params", "0"), 2, "at least 500"),
         (("--trials", "0"), 2, "--trials"),
         (("--trials", "many"), 2, "--trials"),
         (("--no-such-option",), 2, "--no-such-option"),

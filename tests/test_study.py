@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
-from results.errors import NasSearchError
 from results.record import Confirmation, State, TrialRecord
 from results.selection import confirmed, finalists, most_accurate, smallest_holding
 from results.settings import StudySettings
-from search.study import hand_back_dead_trials, is_surplus, search_space_of, this_worker
+from search.study import hand_back_dead_trials, is_surplus, this_worker
 from space import SearchSpace
 
 
@@ -138,7 +137,7 @@ def test_trials_of_other_machines_are_left_to_their_heartbeat(study: optuna.Stud
     assert hand_back_dead_trials(study) == 0
 
 
-def test_a_budget_below_every_network_is_refused() -> None:
-    with pytest.raises(NasSearchError, match="at least 500"):
-        search_space_of(499)
-    assert search_space_of(500).max_params == 500
+def test_a_budget_too_tight_for_the_space_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 500"):
+        SearchSpace.for_budget(499)
+    assert SearchSpace.for_budget(500).max_params == 500
