@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import optuna
 
 SAMPLERS = ("tpe", "random", "gp", "qmc")
-PRUNERS = ("median", "percentile", "halving", "hyperband", "none")
+PRUNERS = ("halving", "hyperband", "median", "percentile", "none")
 
 STARTUP_DRAWS = 24
 """Random draws, infeasible ones included, before a model-based sampler starts to model."""
@@ -40,9 +40,11 @@ def make_sampler(name: str, seed: int) -> "optuna.samplers.BaseSampler":
 def make_pruner(name: str, epochs: int) -> "optuna.pruners.BasePruner":
     """A pruner over the epochs 1 to `epochs`.
 
-    "median": stops a trial whose best epoch so far is below the median of what the complete trials
-    had at the same epoch. "percentile": the same with the lower quarter. "halving" and
-    "hyperband": successive halving with factor 2.
+    "halving": after epochs 3, 6 and 12 a trial goes on if it is in the better half of all that came
+    as far (asynchronous successive halving, Li et al., "A System for Massively Parallel
+    Hyperparameter Tuning", MLSys 2020). "hyperband": several such ladders that start at different
+    epochs. "median": stops a trial whose best epoch so far is below the median of what the complete
+    trials had at the same epoch. "percentile": the same with the lower quarter.
     """
     from optuna import pruners
 
