@@ -287,7 +287,7 @@ def _search(**options: Any) -> None:
     from search.run import run
 
     plan = _plan(**options)
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         study = run(plan, baselines=options["baselines"])
     except KeyboardInterrupt:
