@@ -5,10 +5,12 @@ torchvision filled works here and the other way round.
 """
 
 import hashlib
+import http.client
 import os
 import shutil
 import socket
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +70,8 @@ def download(folder: Path) -> Path:
     with FileLock(folder / "mnist.lock"):
         if is_present(folder) and not damaged_files(folder):
             return folder
+        for left_behind in folder.glob("mnist-*/"):  # by a download that was killed
+            shutil.rmtree(left_behind, ignore_errors=True)
         staging = Path(tempfile.mkdtemp(prefix="mnist-", dir=folder))
         try:
             _fetch(staging)
@@ -82,15 +86,20 @@ def download(folder: Path) -> Path:
 
 
 def _fetch(folder: Path) -> None:
+    """Downloads into `folder` from the first server that gives all files; else raises OSError."""
     from torchvision.datasets import MNIST
 
-    # torchvision names its folder after the class, so the subclass has the same name.
-    source = type("MNIST", (MNIST,), {"mirrors": [*_own_mirror(), *MNIST.mirrors]})
-    try:
-        with _socket_timeout(seconds=20):
-            source(str(folder), download=True)
-    except RuntimeError as error:  # torchvision's word for "every mirror failed"
-        raise OSError(str(error)) from error
+    reasons = []
+    for mirror in (*_own_mirror(), *MNIST.mirrors):
+        # torchvision names its folder after the class, so the subclass has the same name.
+        source = type("MNIST", (MNIST,), {"mirrors": [mirror]})
+        try:
+            with _socket_timeout(seconds=20):
+                source(str(folder), download=True)
+            return
+        except (OSError, RuntimeError, EOFError, http.client.HTTPException, zlib.error) as error:
+            reasons.append(f"{mirror}: {(str(error).splitlines() or [type(error).__name__])[0]}")
+    raise OSError("; ".join(reasons) or "no server to download from")
 
 
 def _own_mirror() -> list[str]:

@@ -21,6 +21,7 @@ from search.flat import FlatNetwork
 from search.plan import Precision
 from search.schedule import learning_rates
 from space import Configuration, Recipe
+from space.dropout import Dropout
 from space.network import build_network
 
 EVALUATION_BATCH = 1_000
@@ -62,8 +63,9 @@ def best_precision(device: str) -> Precision:
 class TrainingRun:
     """Trains a configuration from one seed; iterate over it once.
 
-    The same arguments give the same numbers on a CPU. Each epoch is a new permutation of the
-    training images, cut into full batches; the incomplete last batch is left out.
+    The same arguments give the same numbers on a CPU, whatever else draws random numbers. Each
+    epoch is a new permutation of the training images, cut into full batches; the incomplete last
+    batch is left out.
     """
 
     def __init__(
@@ -78,8 +80,9 @@ class TrainingRun:
     ) -> None:
         recipe = configuration.recipe
         device = train.images.device
-        torch.manual_seed(seed)
-        network = build_network(configuration.architecture, dropout=recipe.dropout)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = build_network(configuration.architecture, dropout=recipe.dropout)
         self._live = FlatNetwork(network, device)
         self._measured = self._live
         if recipe.ema_decay:
@@ -93,6 +96,9 @@ class TrainingRun:
         self._autocast = precision == "bfloat16"
         self._generator = torch.Generator(device).manual_seed(seed)
         self._augment = Augment(recipe.augmentation, self._generator)
+        for module in network.modules():
+            if isinstance(module, Dropout):
+                module.generator = self._generator
         self._learning_rate = torch.zeros((), device=device)
         self._average_fraction = torch.zeros((), device=device)
         self._optimizer = _optimizer(recipe, self._live.weights, self._learning_rate)

@@ -7,30 +7,32 @@ four elements, which rounds the probability to a multiple of 1/65,536.
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 _LEVELS = 1 << 16
 
 
 class Dropout(nn.Module):
-    """While training, zeroes elements with probability `p` and scales the rest by 1 / (1 - p)."""
+    """While training, zeroes elements with probability `p` and scales the rest by 1 / (1 - p).
+
+    Draws from `generator`, or from torch's global random state where it is None.
+    """
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
+        self.generator: torch.Generator | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Any shape to the same shape."""
-        dropped = round(self.p * _LEVELS)
+        dropped = min(round(self.p * _LEVELS), _LEVELS - 1)
         if not self.training or dropped == 0:
             return x
-        if x.device.type != "cpu":
-            return F.dropout(x, self.p)
-        draws = torch.empty(x.numel() // 4 + 1, dtype=torch.int64).random_(-(2**63), None)
+        draws = torch.empty(x.numel() // 4 + 1, dtype=torch.int64, device=x.device)
+        draws.random_(-(2**63), None, generator=self.generator)
         keep = draws.view(torch.int16)[: x.numel()] >= dropped - _LEVELS // 2
-        scaled = keep.to(x.dtype).mul_(_LEVELS / (_LEVELS - dropped))
         # Strides of x: the product of tensors of different memory formats is many times slower.
-        return x * scaled.as_strided(x.shape, x.stride())
+        kept = x * keep.to(x.dtype).as_strided(x.shape, x.stride())
+        return kept.mul_(_LEVELS / (_LEVELS - dropped))
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -15,7 +15,7 @@ torch.set_num_threads(1)
 
 SMALL_SEARCH = (
     *("--dataset", "mnist-sample", "--max-params", "2000", "--no-baselines", "--seed", "3"),
-    *("--epochs", "2", "--sustain", "2", "--target", "20", "--device", "cpu"),
+    *("--epochs", "2", "--sustain", "2", "--target", "5", "--device", "cpu"),
 )
 
 

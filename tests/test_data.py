@@ -161,6 +161,12 @@ def test_split_is_exact_complete_and_stratified(
         assert abs((labels[held] == label).sum() - exact) < 1
 
 
+def test_split_rounds_up_where_the_remainder_is_largest() -> None:
+    labels = np.repeat([0, 1, 2], [10, 15, 25])  # shares of 7: 1.4, 2.1 and 3.5
+    _, held = stratified_split(labels, 7, seed=0)
+    assert np.bincount(labels[held]).tolist() == [1, 2, 4]
+
+
 def test_split_follows_its_seed() -> None:
     labels = np.arange(1_000) % 10
     again, other = (stratified_split(labels, 200, seed)[1] for seed in (0, 1))

@@ -46,7 +46,7 @@ def test_best_as_json(finished: CommandLine) -> None:
         assert set(found[key]) == {"trial", "params", "macs", "sustained", "confirmed"}
     best = found["most_accurate"]
     assert best["params"] < 2_000
-    assert 20 <= best["sustained"] <= 100
+    assert 5 <= best["sustained"] <= 100
     assert best["confirmed"]["seeds"] == 2
     assert best["confirmed"]["worst"] <= best["confirmed"]["mean"] <= 100
     assert found["smallest_holding"]["params"] <= best["params"]
@@ -55,7 +55,7 @@ def test_best_as_json(finished: CommandLine) -> None:
 def test_best_for_reading(finished: CommandLine) -> None:
     said = finished("best").stdout
     assert "most accurate" in said
-    assert "smallest holding 20" in said
+    assert "smallest holding 5" in said
 
 
 def test_exported_forms_agree_without_this_project(exported: Path) -> None:

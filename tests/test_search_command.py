@@ -125,7 +125,7 @@ def test_running_again_trains_nothing_more(finished: CommandLine) -> None:
         ("--max-params", "3000", "--max-params 2000, not 3000"),
         ("--epochs", "3", "--epochs 2, not 3"),
         ("--objective", "smallest", "--objective accuracy, not smallest"),
-        ("--target", "30", "--target 20.0, not 30.0"),
+        ("--target", "30", "--target 5.0, not 30.0"),
     ],
 )
 def test_resuming_with_other_settings_is_refused(

@@ -309,6 +309,14 @@ def test_gradients_add_up_in_the_flat_gradient(architecture: Architecture) -> No
         torch.testing.assert_close(parameter.grad, expected.grad, rtol=1e-3, atol=1e-4)
 
 
+def test_kernels_keep_channels_last_strides() -> None:
+    network = FlatNetwork(build_network(LARGER), CPU).network
+    kernels = [parameter for parameter in network.parameters() if parameter.dim() == 4]
+    assert len(kernels) == 7
+    for kernel in kernels:
+        assert kernel.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_copy_and_move_act_on_weights_and_statistics() -> None:
     a, b = (FlatNetwork(build_network(NORMALISED), CPU) for _ in range(2))
     with torch.no_grad():
@@ -442,6 +450,13 @@ def test_run_in_bfloat16_learns_and_measures_in_float32(digits: Digits) -> None:
     assert history[-1].train_accuracy == 100
     assert history[-1].accuracy == evaluate(run.network.float(), batch)[1] > 90
     assert {parameter.dtype for parameter in run.network.parameters()} == {torch.float32}
+
+
+def test_precision_changes_the_numbers(few: Examples) -> None:
+    full = _history(_run(_configuration(), few))
+    half = _history(_run(_configuration(), few, precision="bfloat16"))
+    assert [each["train_loss"] for each in half] != [each["train_loss"] for each in full]
+    assert half[0]["train_loss"] == pytest.approx(full[0]["train_loss"], rel=0.05)
 
 
 def test_epochs_are_numbered_and_count_full_batches(few: Examples, digits: Digits) -> None:
