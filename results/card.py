@@ -22,9 +22,13 @@ def model_card(
     weights_from: str,
     test_accuracy: float,
     files: list[str],
-    versions: dict[str, str],
+    made: dict[str, Any],
 ) -> str:
-    """The card in Markdown. `test_accuracy` is that of the exported weights, in percent."""
+    """The card in Markdown.
+
+    `test_accuracy` is that of the exported weights, in percent; `made` is what their checkpoint
+    tells of device, precision and versions.
+    """
     configuration = record.configuration
     cost = footprint(configuration.architecture)
     training, validation, test = HELD_OUT[settings.dataset]
@@ -54,14 +58,21 @@ def model_card(
         f"Found by nas-search, trial {record.number}. Chosen on validation accuracy: trained on "
         f"{training - validation:,} images for {settings.epochs} epochs, measured after each on "
         f"{validation:,} images held out (split stratified, seeded). *Sustained* accuracy is the "
-        f"lowest of the last {settings.sustain} epochs. Confirmed by retraining on all "
-        f"{training:,} training images from seeds fixed beforehand, measured on the {test:,} test "
-        f"images, which nothing was chosen by. Parameters are trainable ones, the scale and shift "
+        f"lowest of the last {settings.sustain} epochs. "
+        + (
+            f"Confirmed by retraining on all {training:,} training images from seeds fixed "
+            f"beforehand, measured on the {test:,} test images, which nothing was chosen by. "
+            if runs
+            else ""
+        )
+        + f"Parameters are trainable ones, the scale and shift "
         f"of BatchNorm included. The target was {settings.target}%, the budget fewer than "
         f"{settings.max_params:,} parameters.",
         "## Recipe\n\n" + _recipe(configuration.recipe),
         "## Loading\n\n" + _loading(files),
-        "Made with " + ", ".join(f"{name} {number}" for name, number in versions.items()) + ".",
+        f"Trained on {made['device']} in {made['precision']} with "
+        + ", ".join(f"{name} {number}" for name, number in made["versions"].items())
+        + ".",
     ]
     return "\n\n".join(sections) + "\n"
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def checkpoint_path(study: str, trial: int) -> Path:
-    """Where the checkpoint of a trial lies, relative to the output folder."""
-    return Path(study) / "checkpoints" / f"trial-{trial:05d}.safetensors"
+def checkpoint_path(folder: str, trial: int) -> Path:
+    """Where the checkpoint of a trial lies, below the output folder; `folder` is the study's."""
+    return Path(folder) / "checkpoints" / f"trial-{trial:05d}.safetensors"
 
 
-def confirmation_path(study: str, trial: int, seed: int) -> Path:
-    """Where the weights of a confirmation lie, relative to the output folder."""
-    return Path(study) / "confirmed" / f"trial-{trial:05d}-seed-{seed}.safetensors"
+def confirmation_path(folder: str, trial: int, seed: int) -> Path:
+    """Where the weights of a confirmation lie, below the output folder."""
+    return Path(folder) / "confirmed" / f"trial-{trial:05d}-seed-{seed}.safetensors"
 
 
 def save_checkpoint(

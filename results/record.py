@@ -16,7 +16,8 @@ State = Literal[
     "complete", "pruned", "infeasible", "failed", "duplicate", "cut off", "running", "waiting"
 ]
 """`complete` and `pruned` trials were trained. `duplicate`: trained before, under another number,
-whose history it repeats. `cut off`: its process ended before it did; its parameters run again."""
+whose history it repeats. `cut off`: it was ended before it was trained, as its process was gone or
+all places were taken; its parameters were queued again."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Epoch:
     train_accuracy: float
     validation_loss: float | None
     validation_accuracy: float
+    train_seconds: float
+    evaluation_seconds: float
 
 
 @dataclass(frozen=True)
@@ -92,9 +95,15 @@ def drawn_attributes(configuration: Configuration, footprint: Footprint) -> dict
 
 
 def trained_attributes(
-    history: list[Epoch], settings: StudySettings, *, seconds: float, images: int
+    history: list[Epoch], settings: StudySettings, *, images_per_epoch: int
 ) -> dict[str, Any]:
-    """The attributes of a trial that was trained for at least one epoch."""
+    """The attributes of a trial that was trained for at least one epoch.
+
+    `seconds` are those of training and evaluation together; `images_per_second` counts training
+    images over the seconds of training.
+    """
+    train_seconds = sum(epoch.train_seconds for epoch in history)
+    evaluation_seconds = sum(epoch.evaluation_seconds for epoch in history)
     accuracies = [epoch.validation_accuracy for epoch in history]
     last = history[-1]
     return {
@@ -104,8 +113,8 @@ def trained_attributes(
         "train_accuracy": round(last.train_accuracy, 3),
         "gap": round(last.train_accuracy - last.validation_accuracy, 3),
         "epochs_run": len(history),
-        "seconds": round(seconds, 2),
-        "images_per_second": round(images / seconds) if seconds > 0 else None,
+        "seconds": round(train_seconds + evaluation_seconds, 2),
+        "images_per_second": round(images_per_epoch * len(history) / train_seconds),
         "history": [vars(epoch) for epoch in history],
     }
 
@@ -155,6 +164,8 @@ class Confirmation:
     train_accuracy: float
     seconds: float
     weights: str
+    device: str
+    precision: str
     versions: dict[str, str]
 
     @staticmethod

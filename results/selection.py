@@ -28,12 +28,18 @@ def smallest_holding(records: list[TrialRecord], target: float) -> TrialRecord |
 
 
 def finalists(records: list[TrialRecord], settings: StudySettings, count: int) -> list[TrialRecord]:
-    """The most accurate, the smallest that holds the target, then the best by value."""
+    """The most accurate, the smallest that holds the target, then the best by value.
+
+    Which of the two comes first is the study's objective.
+    """
     by_value = sorted(
         complete(records), key=lambda each: (-(each.value or 0), each.params, each.number)
     )
+    answers = [most_accurate(records), smallest_holding(records, settings.target)]
+    if settings.objective == "smallest":
+        answers.reverse()
     chosen: dict[int, TrialRecord] = {}
-    for each in (most_accurate(records), smallest_holding(records, settings.target), *by_value):
+    for each in (*answers, *by_value):
         if each is not None:
             chosen.setdefault(each.number, each)
     return list(chosen.values())[:count]

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CREATED_KEY = "created"
 HEARTBEAT_SECONDS = 15
 GRACE_SECONDS = 60
+MOST_ATTEMPTS = 5
 
 
 class _Connection(sqlite3.Connection):
@@ -55,7 +56,7 @@ def open_storage(url: str, *, create: bool) -> "optuna.storages.RDBStorage":
     # Heartbeats, their callback and metric names are what Optuna calls experimental.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with storage_errors(shown_url(url)):
+    with _connection_errors(shown_url(url)):
         if not is_file:
             return _connect(url, {})
         arguments = {"connect_args": {"timeout": 60, "factory": _Connection}}
@@ -79,10 +80,17 @@ def _connect(url: str, engine_arguments: dict[str, Any]) -> "optuna.storages.RDB
     )
 
 
-def enqueue_again(study: "optuna.Study", trial: "optuna.Trial | optuna.trial.FrozenTrial") -> None:
-    """Queues the parameters of a trial that was cut off, clean, if it had drawn all of them."""
-    if set(trial.params) == set(settings_of(study).space.dimensions):
-        study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
+def enqueue_again(study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> None:
+    """Queues the parameters of a trial that was cut off, without anything else of it.
+
+    Parameters that came from the queue are known before they are drawn; others only if the trial
+    had drawn all of them. A trial that was cut off `MOST_ATTEMPTS` times is left alone: it may be
+    what ends its process.
+    """
+    attempt = trial.user_attrs.get("attempt", 1) + 1
+    params = trial.system_attrs.get("fixed_params") or trial.params
+    if attempt <= MOST_ATTEMPTS and set(params) == set(settings_of(study).space.dimensions):
+        study.enqueue_trial(params, user_attrs={"retry_of": trial.number, "attempt": attempt})
 
 
 @contextmanager
@@ -93,11 +101,6 @@ def storage_errors(shown: str) -> Iterator[None]:
 
     try:
         yield
-    except ImportError as error:
-        raise NasSearchError(
-            f"storage {shown} needs a driver that is not installed ({error.name or error}): "
-            f"for PostgreSQL, pip install 'nas-search[postgres]'"
-        ) from None
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
         lines = str(cause).strip().splitlines() or [type(error).__name__]
@@ -105,13 +108,21 @@ def storage_errors(shown: str) -> Iterator[None]:
             f"storage {shown}: {lines[0]} (what was stored is kept; check that it can be reached "
             f"and written, then run the same command again)"
         ) from None
-    except RuntimeError as error:
-        if "schema" not in str(error) and "version" not in str(error):
-            raise
+
+
+@contextmanager
+def _connection_errors(shown: str) -> Iterator[None]:
+    """As `storage_errors`, and what only connecting raises."""
+    try:
+        with storage_errors(shown):
+            yield
+    except ImportError as error:
         raise NasSearchError(
-            f"storage {shown} was written by another version of Optuna: "
-            f"{str(error).splitlines()[0]}"
+            f"storage {shown} needs a driver that is not installed ({error.name or error}): "
+            f"for PostgreSQL, pip install 'nas-search[postgres]'"
         ) from None
+    except RuntimeError as error:  # Optuna's word for a schema it does not know
+        raise NasSearchError(f"storage {shown}: {(str(error).splitlines() or ['?'])[0]}") from None
 
 
 def shown_url(url: str) -> str:

@@ -1,16 +1,18 @@
 """What made a figure: versions of the packages that decide it, and the device."""
 
 import platform
+import subprocess
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions by package name, Python included."""
-    return {"python": platform.python_version()} | {
-        name: _version(name) for name in ("nas-search", "torch", "optuna")
-    }
+    """Versions by package name, Python included, and the commit if this is a Git checkout."""
+    found = {name: _version(name) for name in ("nas-search", "torch", "optuna")}
+    commit = _commit()
+    return {"python": platform.python_version(), **found, **({"commit": commit} if commit else {})}
 
 
 @cache
@@ -25,13 +27,27 @@ def device_name(device: str) -> str:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            names = [
-                line.split(":", 1)[1].strip() for line in file if line.startswith("model name")
-            ]
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        names = []
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def _commit() -> str | None:
+    checkout = Path(__file__).parent.parent
+    if not (checkout / ".git").exists():
+        return None
+    try:
+        said = subprocess.run(
+            ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return None
+    return said.stdout.strip() or None
 
 
 def _version(name: str) -> str:

@@ -72,7 +72,7 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--max-params",
-    type=int,
+    type=click.IntRange(max=10_000_000),
     default=10_000,
     show_default=True,
     help="Parameter budget: every network has fewer trainable parameters than this.",
@@ -126,8 +126,8 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="Decides every random choice: with one worker on a CPU the same seed gives the same "
-    "trials.",
+    help="Decides every draw and training of the search: with one worker on a CPU the same seed "
+    "gives the same trials.",
 )
 @click.option(
     "--device",
@@ -223,16 +223,16 @@ def trials(study: str | None, storage: str | None, out: Path, style: str) -> Non
     """List the trials of a study: one row a trial, a column a parameter and attribute."""
     from results.present import trials_table
     from results.record import records
-    from results.table import trials_frame
+    from results.table import trials_frame, trials_json
 
     opened = _open_study(study, storage, out)
-    frame = trials_frame(records(opened))
+    found = records(opened)
     if style == "csv":
-        click.echo(frame.to_csv(index=False), nl=False)
+        click.echo(trials_frame(found).to_csv(index=False), nl=False)
     elif style == "json":
-        click.echo(frame.to_json(orient="records", indent=2))
+        click.echo(trials_json(found))
     else:
-        trials_table(opened.study_name, frame)
+        trials_table(opened.study_name, trials_frame(found))
 
 
 @cli.command()

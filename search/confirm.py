@@ -8,6 +8,7 @@ from results.record import Confirmation, TrialRecord
 from results.versions import device_name, versions
 from search.context import Context
 from search.events import EpochDone, Finished, Started
+from search.study import FOLDER_KEY
 from search.train import TrainingRun
 
 
@@ -34,7 +35,7 @@ def confirm(context: Context, trial: int, seed: int) -> None:
         history.append(metrics)
         context.tell(EpochDone(trial, metrics.epoch, metrics.accuracy, seed))
     accuracies = [metrics.accuracy for metrics in history]
-    path = confirmation_path(plan.study, trial, seed)
+    path = confirmation_path(context.study.user_attrs[FOLDER_KEY], trial, seed)
     outcome = Confirmation(
         trial=trial,
         seed=seed,
@@ -43,7 +44,9 @@ def confirm(context: Context, trial: int, seed: int) -> None:
         train_accuracy=round(history[-1].train_accuracy, 3),
         seconds=round(time.perf_counter() - started, 2),
         weights=str(path),
-        versions={**versions(), "device": device_name(context.device)},
+        device=device_name(context.device),
+        precision=context.precision,
+        versions=versions(),
     )
     stored = dataclasses.asdict(outcome)
     save_checkpoint(plan.out / path, run.network, configuration, {**stored, "study": plan.study})

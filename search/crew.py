@@ -4,13 +4,13 @@ import multiprocessing
 import multiprocessing.connection
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from results.errors import NasSearchError
 from search import worker
-from search.events import Event, TaskDone, TaskFailed
+from search.events import CutOff, Event, Finished, Started, TaskDone, TaskFailed
 from search.plan import Plan
 from search.worker import Task
 
@@ -22,25 +22,25 @@ class _Member:
     index: int
     process: multiprocessing.process.BaseProcess
     connection: multiprocessing.connection.Connection
-    task: Task | None = field(default=None)
+    task: Task | None = None
+    training: Started | None = None
 
 
 class Crew:
-    """A context in which `work` runs tasks on `plan.workers` processes.
+    """A context in which `work` runs tasks on `plan.workers` processes, started when first needed.
 
     Leaving it ends the processes at once: what they had begun is handed back through
     `on_death`, which is also called whenever one of them dies by itself.
     """
 
     def __init__(self, plan: Plan, on_death: Callable[[], object]) -> None:
-        self._plan = plan
+        self.plan = plan
         self._on_death = on_death
         self._context = multiprocessing.get_context("spawn")
         self._members: list[_Member] = []
         self._deaths = 0
 
     def __enter__(self) -> Self:
-        self._members = [self._start(index) for index in range(self._plan.workers)]
         return self
 
     def __exit__(
@@ -63,6 +63,7 @@ class Crew:
         Raises NasSearchError when a worker can't go on, or workers keep dying.
         """
         waiting = deque(tasks)
+        self._members = self._members or [self._start(n) for n in range(self.plan.workers)]
         while True:
             for member in self._members:
                 if member.task is None and waiting:
@@ -75,14 +76,18 @@ class Crew:
                 try:
                     event: Event = member.connection.recv()
                 except (EOFError, OSError):
+                    if member.training is not None:
+                        yield CutOff(member.training.trial, member.training.seed)
                     waiting.appendleft(self._replace(member))
                     continue
                 if isinstance(event, TaskFailed):
                     raise NasSearchError(event.message)
                 if isinstance(event, TaskDone):
                     member.task = None
-                else:
-                    yield event
+                    continue
+                if isinstance(event, Started | Finished):
+                    member.training = event if isinstance(event, Started) else None
+                yield event
 
     def _give(self, member: _Member, task: Task) -> None:
         member.task = task
@@ -95,7 +100,7 @@ class Crew:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=worker.main,
-            args=(self._plan, index, theirs),
+            args=(self.plan, index, theirs),
             name=f"nas-search worker {index}",
             daemon=True,
         )
@@ -107,7 +112,7 @@ class Crew:
         member.process.join()
         self._deaths += 1
         self._on_death()
-        if self._deaths > DEATHS_PER_WORKER * self._plan.workers:
+        if self._deaths > DEATHS_PER_WORKER * self.plan.workers:
             raise NasSearchError(
                 f"worker processes keep dying (the last with exit code "
                 f"{member.process.exitcode}): perhaps too little memory; try fewer --workers"

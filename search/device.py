@@ -2,6 +2,7 @@
 
 import os
 import re
+from pathlib import Path
 
 from results.errors import NasSearchError
 
@@ -18,7 +19,9 @@ def resolve_devices(names: str) -> tuple[str, ...]:
         return ("cpu",)
     import torch
 
-    visible = tuple(f"cuda:{index}" for index in range(torch.cuda.device_count()))
+    # The count alone also counts GPUs whose driver is too old for this torch.
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    visible = tuple(f"cuda:{index}" for index in range(count))
     if names == "auto":
         return visible or ("cpu",)
     chosen: list[str] = []
@@ -42,4 +45,14 @@ def default_workers(devices: tuple[str, ...]) -> int:
     import psutil
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(usable or 1, psutil.cpu_count(logical=False) or usable or 1))
+    limits = (usable, psutil.cpu_count(logical=False), _container_limit())
+    return max(1, min(limit for limit in limits if limit))
+
+
+def _container_limit() -> int | None:
+    """CPUs that a Linux control group allows; None without a limit."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else max(1, int(quota) // int(period))

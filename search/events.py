@@ -36,6 +36,14 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class CutOff:
+    """The process of a training is gone; the training will be begun again."""
+
+    trial: int
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
 class TaskDone:
     """A worker has finished what it was given and waits for more."""
 
@@ -47,4 +55,4 @@ class TaskFailed:
     message: str
 
 
-Event = Started | EpochDone | Finished | TaskDone | TaskFailed
+Event = Started | EpochDone | Finished | CutOff | TaskDone | TaskFailed

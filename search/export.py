@@ -44,8 +44,8 @@ def export(
 ) -> Exported:
     """Writes model files and card of a trial (by number, or the best, or the smallest) to `folder`.
 
-    The weights are those of the first confirmation seed if the trial was confirmed (fixed before
-    anything was measured), else those of the search. The folder appears only once everything in it
+    The weights are those of the lowest confirmation seed if the trial was confirmed (not chosen by
+    what it measured), else those of the search. The folder appears only once everything in it
     was loaded again by a fresh process and measured what the card says. Raises NasSearchError.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -54,7 +54,12 @@ def export(
     record = _choose(records(study), settings, choice)
     runs = confirmations(study).get(record.number, [])
     weights, weights_from = _weights(record, runs, settings)
-    network, configuration, _ = load_checkpoint(out / weights)
+    network, configuration, made = load_checkpoint(out / weights)
+    if configuration != record.configuration:
+        raise NasSearchError(
+            f"{out / weights} belongs to another network than trial {record.number}: name the "
+            f"folder the search wrote to with --out"
+        )
     normalisation = Normalisation(MEAN, STD)
     test_accuracy = accuracy(PixelNetwork(network, normalisation), data.load().test)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +80,8 @@ def export(
                     "target": settings.target,
                     "confirmed": confirmed(runs, settings.target),
                 },
-                "versions": versions(),
+                "made_with": {name: made[name] for name in ("device", "precision", "versions")},
+                "exported_with": versions(),
             },
         )
         card = model_card(
@@ -86,7 +92,7 @@ def export(
             weights_from=weights_from,
             test_accuracy=test_accuracy,
             files=files,
-            versions={**record.attributes.get("versions", {}), **versions()},
+            made=made,
         )
         write_atomically(staging / CARD, card.encode())
         measured = measure_in_fresh_process(staging, data)
@@ -158,7 +164,7 @@ def _weights(
         first = runs[0]
         return first.weights, (
             f"after {settings.epochs} epochs on all training images from confirmation seed "
-            f"{first.seed} (the first seed, whatever its accuracy)"
+            f"{first.seed} (the lowest seed there is, whatever its accuracy)"
         )
     return record.attributes["checkpoint"], (
         f"after {settings.epochs} epochs of the search trial, trained without the validation images"

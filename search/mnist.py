@@ -66,6 +66,8 @@ def download(folder: Path) -> Path:
     """
     from filelock import FileLock
 
+    if is_present(folder) and not damaged_files(folder):  # also where nothing may be written
+        return folder
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "mnist.lock"):
         if is_present(folder) and not damaged_files(folder):

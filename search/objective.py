@@ -1,10 +1,10 @@
 """One trial: draw a configuration, refuse what is over the budget, train, report, keep."""
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from optuna import TrialPruned
+from optuna.exceptions import UpdateFinishedTrialError
 
 from results.checkpoint import checkpoint_path, save_checkpoint
 from results.record import (
@@ -21,8 +21,8 @@ from results.versions import device_name, versions
 from search.context import Context
 from search.events import EpochDone, Finished, Started
 from search.plan import derived_seed
-from search.study import WORKER_KEY, is_surplus, this_worker
-from search.train import TrainingRun
+from search.study import FOLDER_KEY, WORKER_KEY, is_surplus, this_worker
+from search.train import TrainingRun, full_batches
 from space import Configuration, footprint
 
 if TYPE_CHECKING:
@@ -59,12 +59,15 @@ class Objective:
         if excess > 0:
             raise TrialPruned(f"{cost.params} parameters are over the budget")
         if is_surplus(self._study, trial.number, self._plan.trials):
+            self._hand_back(trial)
             raise Surplus
         self._tell(Started(trial.number, cost.params))
         try:
             state, sustained, note, value = self._evaluate(trial, configuration, cost.params)
         except OSError:  # not the trial's fault: a full disk, say
-            enqueue_again(self._study, trial)
+            self._hand_back(trial)
+            raise
+        except UpdateFinishedTrialError:  # taken for dead and ended by another process
             raise
         except Exception as error:
             message = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -75,6 +78,9 @@ class Objective:
         if value is None:
             raise TrialPruned(note)
         return value
+
+    def _hand_back(self, trial: "optuna.Trial") -> None:
+        enqueue_again(self._study, self._study.get_trials(deepcopy=False)[trial.number])
 
     def _evaluate(
         self, trial: "optuna.Trial", configuration: Configuration, params: int
@@ -102,7 +108,6 @@ class Objective:
             )
             epochs = _epochs(run)
 
-        started = time.perf_counter()
         history: list[Epoch] = []
         note = ""
         for epoch in epochs:
@@ -115,15 +120,14 @@ class Objective:
             if epoch.epoch < self._settings.epochs and trial.should_prune():
                 note = f"pruned after epoch {epoch.epoch}"
                 break
-        seconds = time.perf_counter() - started
-        images = run.images_per_epoch * len(history) if run else 0
-        attributes = trained_attributes(history, self._settings, seconds=seconds, images=images)
+        size, count = full_batches(configuration.recipe, self._context.digits.train)
+        attributes = trained_attributes(history, self._settings, images_per_epoch=size * count)
         if note:
             attributes["reason"] = note
         is_complete = not note and len(history) == self._settings.epochs
         sustained = attributes["sustained"]
         if is_complete and run is not None:
-            path = checkpoint_path(self._plan.study, trial.number)
+            path = checkpoint_path(self._study.user_attrs[FOLDER_KEY], trial.number)
             about = {**trial.user_attrs, **attributes, "study": self._plan.study}
             save_checkpoint(self._plan.out / path, run.network, configuration, about)
             attributes["checkpoint"] = str(path)
@@ -157,4 +161,6 @@ def _epochs(run: TrainingRun) -> Iterator[Epoch]:
             train_accuracy=metrics.train_accuracy,
             validation_loss=finite(metrics.loss),
             validation_accuracy=metrics.accuracy,
+            train_seconds=round(metrics.train_seconds, 4),
+            evaluation_seconds=round(metrics.evaluation_seconds, 4),
         )

@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import Protocol, Self
 
-from search.events import EpochDone, Event, Finished, Started
+from search.events import CutOff, EpochDone, Event, Finished, Started
 
 
 class Tally:
@@ -87,6 +87,8 @@ class Lines:
         pass
 
     def show(self, event: Event) -> None:
+        if isinstance(event, CutOff):
+            say(cut_off(event))
         if not isinstance(event, Finished):
             return
         self._tally.count(event)
@@ -141,13 +143,19 @@ class Bars:
                 completed=event.epoch,
                 said=f"{event.accuracy:.2f}%",
             )
+        elif isinstance(event, CutOff):
+            self._remove(event)
+            self._progress.console.print(f"  {cut_off(event)}", highlight=False)
         elif isinstance(event, Finished):
-            task = self._running.pop((event.trial, event.seed), None)
-            if task is not None:
-                self._progress.remove_task(task)  # type: ignore[arg-type]
+            self._remove(event)
             self._tally.count(event)
             self._progress.console.print(f"  {describe(event)}", highlight=False)
             self._update()
+
+    def _remove(self, event: Finished | CutOff) -> None:
+        task = self._running.pop((event.trial, event.seed), None)
+        if task is not None:
+            self._progress.remove_task(task)  # type: ignore[arg-type]
 
     def _update(self) -> None:
         eta = self._tally.eta_seconds
@@ -157,7 +165,7 @@ class Bars:
         )
 
 
-def label(event: Started | EpochDone | Finished) -> str:
+def label(event: Started | EpochDone | Finished | CutOff) -> str:
     """The training an event is about."""
     return f"trial {event.trial}" + (f" seed {event.seed}" if event.seed is not None else "")
 
@@ -168,6 +176,11 @@ def describe(event: Finished) -> str:
     note = f", {event.note}" if event.note else ""
     state = "" if event.note.startswith(event.state) else f" {event.state}"
     return f"{label(event)}:{state} {event.params:,} parameters{accuracy}{note}".replace(":,", ":")
+
+
+def cut_off(event: CutOff) -> str:
+    """The unexpected end of a worker in a few words."""
+    return f"{label(event)}: its worker process died; it is begun again"
 
 
 def duration(seconds: float) -> str:

@@ -1,13 +1,13 @@
 """Which sampler proposes configurations and which pruner stops poor trials."""
 
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import optuna
 
-SAMPLERS = ("tpe", "random", "gp", "qmc")
+SAMPLERS = ("tpe", "random", "gp")
 PRUNERS = ("halving", "hyperband", "median", "percentile", "none")
 
 STARTUP_DRAWS = 24
@@ -18,23 +18,69 @@ FIRST_PRUNED_EPOCH = 3
 
 
 def make_sampler(name: str, seed: int) -> "optuna.samplers.BaseSampler":
-    """A sampler whose draws depend on the seed and the study's trials alone."""
+    """A sampler whose draws depend on the seed, the trial's number and the trials before it alone.
+
+    Each trial is drawn by a fresh sampler seeded with its number. So a resumed search draws what an
+    unbroken one would, and workers on any number of machines never draw the same by accident.
+    """
     from optuna import samplers
     from optuna.exceptions import ExperimentalWarning
 
-    makers: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
-        "tpe": lambda: samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_DRAWS),
-        "random": lambda: samplers.RandomSampler(seed=seed),
-        "gp": lambda: samplers.GPSampler(
-            seed=seed, n_startup_trials=STARTUP_DRAWS, deterministic_objective=False
-        ),
-        "qmc": lambda: samplers.QMCSampler(
-            seed=seed, scramble=True, warn_independent_sampling=False
-        ),
+    from search.plan import derived_seed
+
+    makers: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
+        "tpe": lambda seed: samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_DRAWS),
+        "random": lambda seed: samplers.RandomSampler(seed=seed),
+        "gp": lambda seed: samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_DRAWS),
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return makers[name]()
+    make = makers[name]
+
+    class ByNumber(samplers.BaseSampler):
+        """Hands every call on to the sampler of the trial it is about."""
+
+        def __init__(self) -> None:
+            self._open: dict[int, optuna.samplers.BaseSampler] = {}
+
+        def before_trial(self, study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                self._open[trial.number] = make(derived_seed(seed, trial.number))
+            self._open[trial.number].before_trial(study, trial)
+
+        def infer_relative_search_space(
+            self, study: "optuna.Study", trial: "optuna.trial.FrozenTrial"
+        ) -> "dict[str, optuna.distributions.BaseDistribution]":
+            return self._open[trial.number].infer_relative_search_space(study, trial)
+
+        def sample_relative(
+            self,
+            study: "optuna.Study",
+            trial: "optuna.trial.FrozenTrial",
+            search_space: "dict[str, optuna.distributions.BaseDistribution]",
+        ) -> dict[str, Any]:
+            return self._open[trial.number].sample_relative(study, trial, search_space)
+
+        def sample_independent(
+            self,
+            study: "optuna.Study",
+            trial: "optuna.trial.FrozenTrial",
+            param_name: str,
+            param_distribution: "optuna.distributions.BaseDistribution",
+        ) -> Any:
+            return self._open[trial.number].sample_independent(
+                study, trial, param_name, param_distribution
+            )
+
+        def after_trial(
+            self,
+            study: "optuna.Study",
+            trial: "optuna.trial.FrozenTrial",
+            state: "optuna.trial.TrialState",
+            values: Sequence[float] | None,
+        ) -> None:
+            self._open.pop(trial.number).after_trial(study, trial, state, values)
+
+    return ByNumber()
 
 
 def make_pruner(name: str, epochs: int) -> "optuna.pruners.BasePruner":

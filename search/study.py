@@ -3,14 +3,15 @@
 import datetime
 import os
 import socket
+import time
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
 from results.record import TrialRecord, records
 from results.settings import SETTINGS_KEY
 from results.storage import CREATED_KEY, enqueue_again, settings_of
-from search.plan import Plan
-from search.strategy import make_pruner
+from search.plan import Plan, derived_seed
+from search.strategy import make_pruner, make_sampler
 from space import baselines_in, configuration, footprint
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 WORKER_KEY = "worker"
+FOLDER_KEY = "folder"
+BASELINES_KEY = "baselines"
 UNCLAIMED_SECONDS = 60
 
 
@@ -26,37 +29,44 @@ def make_or_resume(
 ) -> "optuna.Study":
     """The study of the plan, ready to be worked on.
 
-    Raises NasSearchError if a study of that name is about something else.
+    May be cut off at any point, and called by several processes at once: what is missing is done by
+    the next call. Raises NasSearchError if a study of that name is about something else.
     """
     import optuna
 
     study = optuna.create_study(
         study_name=plan.study, storage=storage, direction="maximize", load_if_exists=True
     )
-    if SETTINGS_KEY in study.user_attrs:
-        settings_of(study).refuse_if_different(plan.settings, plan.study)
-    elif study.get_trials(deepcopy=False):
-        raise NasSearchError(
-            f"study {plan.study} was not made by nas-search: choose another name with --study"
-        )
-    else:
+    if SETTINGS_KEY not in study.user_attrs:
+        if study.get_trials(deepcopy=False):
+            raise NasSearchError(
+                f"study {plan.study} was not made by nas-search: choose another name with --study"
+            )
+        created = datetime.datetime.now(datetime.UTC).isoformat()
         study.set_metric_names([f"{plan.settings.objective}_score"])
-        study.set_user_attr(CREATED_KEY, datetime.datetime.now(datetime.UTC).isoformat())
-        if baselines:
-            for params in baselines_in(plan.settings.space):
-                if footprint(configuration(params).architecture).params < plan.settings.max_params:
-                    study.enqueue_trial(params, skip_if_exists=True)
+        study.set_user_attr(CREATED_KEY, created)
+        # Not the name alone: a study of the same name in another database has other weights.
+        token = derived_seed(created, plan.study, os.getpid())
+        study.set_user_attr(FOLDER_KEY, f"{plan.study}-{token:08x}")
+        study.set_user_attr(BASELINES_KEY, "wanted" if baselines else "left out")
         study.set_user_attr(SETTINGS_KEY, plan.settings.model_dump(mode="json"))
+    settings_of(study).refuse_if_different(plan.settings, plan.study)
+    if study.user_attrs[BASELINES_KEY] == "wanted":
+        for params in baselines_in(plan.settings.space):
+            if footprint(configuration(params).architecture).params < plan.settings.max_params:
+                study.enqueue_trial(params, skip_if_exists=True)
+        study.set_user_attr(BASELINES_KEY, "queued")
     return study
 
 
 def load(storage: "optuna.storages.RDBStorage", plan: Plan) -> "optuna.Study":
-    """The study of the plan with its pruner, for a process that works on it."""
+    """The study of the plan with its sampler and pruner, for a process that works on it."""
     import optuna
 
     return optuna.load_study(
         study_name=plan.study,
         storage=storage,
+        sampler=make_sampler(plan.sampler, plan.seed),
         pruner=make_pruner(plan.pruner, plan.settings.epochs),
     )
 
@@ -79,41 +89,53 @@ def this_worker() -> str:
     """Names this process so that another on the same machine can tell whether it still lives."""
     import psutil
 
-    return f"{socket.gethostname()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+    return f"{_this_host()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
 
 
-def hand_back_dead_trials(study: "optuna.Study") -> int:
-    """Ends the running trials whose process on this machine is gone; their parameters run again.
-
-    Trials of other machines end through their heartbeat. Returns how many were handed back.
-    """
-    from optuna.trial import TrialState
-
-    dead = [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if _is_dead(trial)
-    ]
-    for trial in dead:
-        study.tell(trial.number, state=TrialState.FAIL)
-        enqueue_again(study, trial)
-    return len(dead)
-
-
-def _is_dead(trial: "FrozenTrial") -> bool:
-    import psutil
-
-    worker = trial.user_attrs.get(WORKER_KEY)
-    if worker is None:  # it died between drawing a number and saying who it is
-        assert trial.datetime_start is not None
-        age = datetime.datetime.now() - trial.datetime_start
-        return age.total_seconds() > UNCLAIMED_SECONDS
-    host, pid, created = worker.rsplit("/", 2)
-    if host != socket.gethostname():
-        return False
+def _this_host() -> str:
+    """Within it a process number means one process: containers of one name count as several."""
     try:
-        process = psutil.Process(int(pid))
-        alive = process.status() != psutil.STATUS_ZOMBIE
-        return not alive or abs(process.create_time() - float(created)) > 1
-    except psutil.NoSuchProcess:
-        return True
+        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115
+    except OSError:
+        namespace = ""
+    return f"{socket.gethostname()}{namespace}"
+
+
+class DeadTrials:
+    """Ends running trials whose process is gone and queues their parameters again.
+
+    A process of this machine is looked for; one of another machine ends through its heartbeat. A
+    trial that never said whose it is is dead when it has been seen so for `UNCLAIMED_SECONDS`.
+    """
+
+    def __init__(self, study: "optuna.Study") -> None:
+        self._study = study
+        self._unclaimed_since: dict[int, float] = {}
+
+    def hand_back(self) -> None:
+        """Call it again and again; safe from several processes at once."""
+        import optuna
+        from optuna.trial import TrialState
+
+        optuna.storages.fail_stale_trials(self._study)
+        for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if self._is_dead(trial):
+                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                enqueue_again(self._study, trial)
+
+    def _is_dead(self, trial: "FrozenTrial") -> bool:
+        import psutil
+
+        worker = trial.user_attrs.get(WORKER_KEY)
+        if worker is None:
+            since = self._unclaimed_since.setdefault(trial.number, time.monotonic())
+            return time.monotonic() - since > UNCLAIMED_SECONDS
+        host, pid, created = worker.rsplit("/", 2)
+        if host != _this_host():
+            return False
+        try:
+            process = psutil.Process(int(pid))
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            return not alive or abs(process.create_time() - float(created)) > 1
+        except psutil.NoSuchProcess:
+            return True

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from search.augment import Augment, normalise
 from search.data import Examples
 from search.flat import FlatNetwork
-from search.plan import Precision
+from search.plan import Precision, derived_seed
 from search.schedule import learning_rates
 from space import Configuration, Recipe
 from space.dropout import Dropout
@@ -81,7 +81,7 @@ class TrainingRun:
         recipe = configuration.recipe
         device = train.images.device
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(derived_seed(seed, "weights"))
             network = build_network(configuration.architecture, dropout=recipe.dropout)
         self._live = FlatNetwork(network, device)
         self._measured = self._live
@@ -91,10 +91,9 @@ class TrainingRun:
         self._recipe = recipe
         self._train, self._evaluation = train, evaluation
         self._epochs = epochs
-        self._batch_size = min(recipe.batch_size, len(train))
-        self._steps = len(train) // self._batch_size
+        self._batch_size, self._steps = full_batches(recipe, train)
         self._autocast = precision == "bfloat16"
-        self._generator = torch.Generator(device).manual_seed(seed)
+        self._generator = torch.Generator(device).manual_seed(derived_seed(seed, "batches"))
         self._augment = Augment(recipe.augmentation, self._generator)
         for module in network.modules():
             if isinstance(module, Dropout):
@@ -109,10 +108,6 @@ class TrainingRun:
     def network(self) -> nn.Module:
         """The network with the weights that are measured, in evaluation mode."""
         return self._measured.network.eval()
-
-    @property
-    def images_per_epoch(self) -> int:
-        return self._steps * self._batch_size
 
     def __iter__(self) -> Iterator[EpochMetrics]:
         device = self._learning_rate.device
@@ -135,8 +130,9 @@ class TrainingRun:
                 self._learning_rate.copy_(rates[step])
                 self._average_fraction.copy_(fractions[step])
                 self._step(positions)
-            train_loss = self._loss_sum.item() / self.images_per_epoch
-            train_accuracy = 100 * self._correct.item() / self.images_per_epoch
+            images = self._steps * self._batch_size
+            train_loss = self._loss_sum.item() / images
+            train_accuracy = 100 * self._correct.item() / images
             trained = time.perf_counter()
             loss, accuracy = evaluate(self.network, self._evaluation)
             metrics = EpochMetrics(
@@ -168,6 +164,12 @@ class TrainingRun:
         with torch.no_grad():
             self._loss_sum += loss * len(labels)
             self._correct += (logits.argmax(1) == labels).sum()
+
+
+def full_batches(recipe: Recipe, train: Examples) -> tuple[int, int]:
+    """Size and number of the batches of an epoch."""
+    size = min(recipe.batch_size, len(train))
+    return size, len(train) // size
 
 
 @torch.inference_mode()

@@ -19,8 +19,8 @@ from results.record import records
 from results.storage import open_storage, shown_url, storage_errors
 from search import study as studies
 from search.events import Event, TaskDone, TaskFailed
-from search.plan import Plan, derived_seed
-from search.strategy import make_sampler
+from search.plan import Plan
+from search.study import DeadTrials
 
 if TYPE_CHECKING:
     from search.context import Context
@@ -78,7 +78,7 @@ def main(plan: Plan, index: int, connection: "multiprocessing.connection.Connect
         try:
             with storage_errors(shown_url(plan.storage)):
                 context = context or make_context(plan, index, tell)
-                run(context, index, task)
+                run(context, task)
         except NasSearchError as error:
             tell(TaskFailed(str(error)))
         except OSError as error:
@@ -91,50 +91,55 @@ def main(plan: Plan, index: int, connection: "multiprocessing.connection.Connect
             tell(TaskDone())
 
 
-def run(context: "Context", index: int, task: Task) -> None:
+def run(context: "Context", task: Task) -> None:
     """Works on one task to its end."""
     if isinstance(task, SearchTask):
-        search(context, index)
+        search(context)
     else:
         from search.confirm import confirm
 
         confirm(context, task.trial, task.seed)
 
 
-def search(context: "Context", index: int) -> None:
+def search(context: "Context") -> None:
     """Trains trials until as many are trained as the plan asks for."""
-    import optuna
-
     from search.objective import Objective, Surplus, TrialError
 
     plan, study = context.plan, context.study
     objective = Objective(context)
+    dead = DeadTrials(study)
+    first = len(study.get_trials(deepcopy=False))
     while True:
         trials = records(study)
         trained = sum(each.was_trained for each in trials)
         if trained >= plan.trials:
             return
         if trained + sum(each.state == "running" for each in trials) >= plan.trials:
-            optuna.storages.fail_stale_trials(study)
+            dead.hand_back()
             time.sleep(IDLE_SECONDS)
             continue
-        _give_up_if_hopeless(plan, [each.state for each in trials])
-        # Seeded anew from what is in the study: a resumed run draws what an unbroken one would.
-        study.sampler = make_sampler(plan.sampler, derived_seed(plan.seed, len(trials), index))
-        study.optimize(objective, n_trials=1, catch=(TrialError, Surplus))
+        _give_up_if_hopeless(plan, [each.state for each in trials[first:]])
+        try:
+            study.optimize(objective, n_trials=1, catch=(TrialError, Surplus))
+        except ValueError as error:
+            # What goes wrong in a trial is a TrialError. This is Optuna's word for a trial that
+            # another process took for dead, after a suspended laptop, say: it has been queued.
+            if "Cannot tell" not in str(error):
+                raise
 
 
 def _give_up_if_hopeless(plan: Plan, states: list[str]) -> None:
+    """Raises NasSearchError if the draws of this run, by state, lead nowhere."""
     if len(states) >= plan.most_draws:
         raise NasSearchError(
-            f"gave up after {len(states)} draws with {states.count('infeasible')} over the "
-            f"parameter budget: raise --max-params or ask for fewer --trials"
+            f"gave up after {len(states)} draws, {states.count('infeasible')} of them over the "
+            f"parameter budget: raise --max-params or try another --sampler"
         )
     ended = [state for state in states if state not in ("running", "waiting", "infeasible")]
     if len(ended) >= FAILURES_IN_A_ROW and set(ended[-FAILURES_IN_A_ROW:]) == {"failed"}:
         raise NasSearchError(
             f"the last {FAILURES_IN_A_ROW} trials failed: see the error column of "
-            f"nas-search trials, mend the cause and run the same command again"
+            f"nas-search trials --format csv, mend the cause and run the same command again"
         )
 
 

@@ -7,11 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
 # Tests run side by side, a process each: more threads would only get in each other's way.
 torch.set_num_threads(1)
+
+# People explore new examples at every run; CI judges a change, not the luck of the draw.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 SMALL_SEARCH = (
     *("--dataset", "mnist-sample", "--max-params", "2000", "--no-baselines", "--seed", "3"),

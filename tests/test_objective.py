@@ -72,6 +72,7 @@ class Bench:
             sampler=make_sampler("random", 0),
             pruner=make_pruner("none", self.settings.epochs),
         )
+        self.study.set_user_attr("folder", "bench")
         self.study.set_user_attr("settings", self.settings.model_dump(mode="json"))
         self.told: list[Event] = []
         self.context = Context(self.plan, self.study, digits, "cpu", "float32", self.told.append)

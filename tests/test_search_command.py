@@ -37,7 +37,10 @@ def outcome(line: CommandLine) -> list[tuple[object, ...]]:
             trial.state,
             trial.value,
             tuple(sorted(trial.parameters.items())),
-            tuple(str(epoch) for epoch in trial.history),
+            tuple(
+                (epoch.train_loss, epoch.train_accuracy, epoch.validation_accuracy)
+                for epoch in trial.history
+            ),
         )
         for trial in trials_of(line)
     ]

@@ -1,6 +1,8 @@
 """The study's rules: what a trial is worth, how many are trained, which are the answer."""
 
 import dataclasses
+import time
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -9,11 +11,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.trial import TrialState, create_trial
 
+from results.card import HELD_OUT
+from results.errors import NasSearchError
 from results.record import Confirmation, State, TrialRecord
 from results.selection import confirmed, finalists, most_accurate, smallest_holding
-from results.settings import StudySettings
-from search.study import hand_back_dead_trials, is_surplus, this_worker
-from space import SearchSpace
+from results.settings import FORMAT, StudySettings
+from results.storage import MOST_ATTEMPTS, enqueue_again
+from search.data import DataSource
+from search.plan import Plan
+from search.strategy import make_sampler
+from search.study import (
+    UNCLAIMED_SECONDS,
+    DeadTrials,
+    is_surplus,
+    make_or_resume,
+    this_worker,
+)
+from space import BASELINES, SearchSpace
+from space.search_space import Choice
 
 
 def settings(**changes: Any) -> StudySettings:
@@ -73,7 +88,7 @@ def test_the_answer_is_chosen_among_complete_trials_by_validation() -> None:
 
 
 def test_confirmation_is_summed_up_over_seeds() -> None:
-    run = Confirmation(7, 0, [99.0], 99.0, 99.0, 1.0, "file", {})
+    run = Confirmation(7, 0, [99.0], 99.0, 99.0, 1.0, "file", "cpu", "float32", {})
     values = (99.5, 99.3, 99.4)
     runs = [
         dataclasses.replace(run, seed=seed, sustained=value) for seed, value in enumerate(values)
@@ -124,20 +139,159 @@ def test_trials_of_dead_processes_are_handed_back_and_of_living_ones_left(
     host, pid, _ = this_worker().rsplit("/", 2)
     # The process number is in use again, by a process that started at another time.
     dead.set_user_attr("worker", f"{host}/{pid}/1.00")
-    assert hand_back_dead_trials(study) == 1
+    DeadTrials(study).hand_back()
     states = [trial.state for trial in study.get_trials()]
     assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING]
     again = study.ask()
     assert {name: each.suggest(again, name) for name, each in space.dimensions.items()} == params
-    assert again.user_attrs == {"retry_of": dead.number}
+    assert again.user_attrs == {"retry_of": dead.number, "attempt": 2}
 
 
 def test_trials_of_other_machines_are_left_to_their_heartbeat(study: optuna.Study) -> None:
     study.ask().set_user_attr("worker", "elsewhere/1/1.00")
-    assert hand_back_dead_trials(study) == 0
+    DeadTrials(study).hand_back()
+    assert study.trials[0].state == TrialState.RUNNING
+
+
+def test_a_trial_that_never_said_whose_it_is_is_given_time(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.ask()
+    dead = DeadTrials(study)
+    dead.hand_back()
+    assert study.trials[0].state == TrialState.RUNNING
+    later = time.monotonic() + UNCLAIMED_SECONDS + 1
+    monkeypatch.setattr("search.study.time.monotonic", lambda: later)
+    dead.hand_back()
+    assert study.trials[0].state == TrialState.FAIL
+
+
+def test_parameters_from_the_queue_survive_a_death_before_they_are_drawn(
+    study: optuna.Study,
+) -> None:
+    study.enqueue_trial(BASELINES["1.3"])
+    number = study.ask().number
+    enqueue_again(study, study.trials[number])
+    assert study.trials[-1].state == TrialState.WAITING
+    assert study.trials[-1].system_attrs["fixed_params"] == BASELINES["1.3"]
+
+
+def test_a_configuration_that_keeps_killing_its_worker_is_left_alone(study: optuna.Study) -> None:
+    study.enqueue_trial(BASELINES["1.3"])
+    attempts = 0
+    while any(trial.state == TrialState.WAITING for trial in study.trials):
+        number = study.ask().number
+        attempts += 1
+        study.tell(number, state=TrialState.FAIL)
+        enqueue_again(study, study.trials[number])
+    assert attempts == MOST_ATTEMPTS
+
+
+def test_draws_depend_on_seed_and_number_alone() -> None:
+    def draws(seed: int, count: int) -> list[float]:
+        made = optuna.create_study(sampler=make_sampler("tpe", seed))
+        return [made.ask().suggest_float("x", 0, 1) for _ in range(count)]
+
+    assert draws(1, 3) == draws(1, 3)
+    assert len(set(draws(1, 3))) == 3
+    assert draws(1, 3) != draws(2, 3)
+
+
+def test_the_smallest_is_confirmed_first_when_it_is_what_is_sought() -> None:
+    trials = [record(0, 9_000, 99.6), record(1, 5_000, 99.5)]
+    for objective, first in (("accuracy", 0), ("smallest", 1)):
+        chosen = finalists(trials, settings(objective=objective), 1)
+        assert [each.number for each in chosen] == [first]
 
 
 def test_a_budget_too_tight_for_the_space_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 500"):
         SearchSpace.for_budget(499)
     assert SearchSpace.for_budget(500).max_params == 500
+
+
+class OneStudy:
+    """A storage in memory and a plan for a study in it."""
+
+    def __init__(self, **changes: Any) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        self.storage: Any = optuna.storages.InMemoryStorage()
+        self.plan = Plan(
+            study="one",
+            storage="",
+            settings=settings(**changes),
+            data=DataSource("mnist-sample"),
+            out=Path("runs"),
+            trials=1,
+            seed=0,
+            sampler="tpe",
+            pruner="halving",
+            devices=("cpu",),
+            workers=1,
+            precision=None,
+            finalists=0,
+            confirm_seeds=0,
+        )
+
+    def open(self, *, baselines: bool = True) -> optuna.Study:
+        return make_or_resume(self.storage, self.plan, baselines=baselines)
+
+
+def test_baselines_are_queued_once_also_after_an_interruption(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = OneStudy()
+    whole = optuna.Study.enqueue_trial
+    queued = []
+
+    def cut_off(study: optuna.Study, *arguments: Any, **options: Any) -> None:
+        if len(queued) == 2:
+            raise KeyboardInterrupt
+        queued.append(arguments)
+        whole(study, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.Study, "enqueue_trial", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            one.open()
+    feasible = [params for name, params in BASELINES.items() if name != "1.0"]
+    for _ in range(2):
+        study = one.open()
+        assert [trial.system_attrs["fixed_params"] for trial in study.trials] == feasible
+
+
+def test_a_study_made_without_baselines_never_gets_them() -> None:
+    one = OneStudy()
+    one.open(baselines=False)
+    assert one.open(baselines=True).trials == []
+
+
+def test_a_study_about_another_space_is_refused() -> None:
+    one = OneStudy()
+    one.open()
+    dimensions = {**one.plan.settings.space.dimensions, "head": Choice(choices=("gap_conv",))}
+    space = SearchSpace(max_params=10_000, dimensions=dimensions)
+    one.plan = dataclasses.replace(one.plan, settings=settings(space=space))
+    with pytest.raises(NasSearchError, match="head differs"):
+        one.open()
+
+
+def test_a_study_of_another_program_is_refused() -> None:
+    one = OneStudy()
+    optuna.create_study(study_name="one", storage=one.storage, direction="maximize").ask()
+    with pytest.raises(NasSearchError, match="not made by nas-search"):
+        one.open()
+
+
+def test_a_study_of_a_newer_version_is_refused() -> None:
+    one = OneStudy()
+    stored = {**settings().model_dump(mode="json"), "format": FORMAT + 1, "unheard_of": 1}
+    one.open().set_user_attr("settings", stored)
+    with pytest.raises(NasSearchError, match="newer nas-search"):
+        one.open()
+
+
+def test_card_states_the_sizes_of_the_data() -> None:
+    digits = DataSource("mnist-sample").load()
+    sizes = (len(digits.all_training), len(digits.validation), len(digits.test))
+    assert HELD_OUT["mnist-sample"] == sizes

@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from search.augment import Augment, normalise
 from search.data import MEAN, STD, DataSource, Digits, Examples
 from search.flat import FlatNetwork
+from search.plan import derived_seed
 from search.schedule import learning_rates
-from search.train import EpochMetrics, TrainingRun, evaluate
+from search.train import EpochMetrics, TrainingRun, evaluate, full_batches
 from space import Architecture, Augmentation, Configuration, Conv, Head, Pool, Recipe, baseline
 from space.network import build_network
 from tests.strategies import architectures
@@ -306,7 +307,10 @@ def test_gradients_add_up_in_the_flat_gradient(architecture: Architecture) -> No
     for parameter, expected in zip(network.parameters(), plain.parameters(), strict=True):
         assert parameter.grad is not None
         assert parameter.grad.untyped_storage().data_ptr() == storage
-        torch.testing.assert_close(parameter.grad, expected.grad, rtol=1e-3, atol=1e-4)
+        # As vectors: a maximum or a ReLU near a tie may fall the other way for single elements.
+        assert expected.grad is not None
+        distance = (parameter.grad - expected.grad).norm()
+        assert distance <= 0.01 * expected.grad.norm() + 1e-4
 
 
 def test_kernels_keep_channels_last_strides() -> None:
@@ -369,7 +373,7 @@ def _plain_training(
 ) -> nn.Module:
     """What a run does, written with separate parameters and torch's own plain optimisers."""
     recipe = configuration.recipe
-    torch.manual_seed(seed)
+    torch.manual_seed(derived_seed(seed, "weights"))
     network = build_network(configuration.architecture).train()
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "sgd":
@@ -389,7 +393,7 @@ def _plain_training(
             weight_decay=recipe.weight_decay,
             foreach=False,
         )
-    generator = _generator(seed)
+    generator = _generator(derived_seed(seed, "batches"))
     steps = len(train) // recipe.batch_size
     rates = iter(learning_rates(recipe, epochs=epochs, steps_per_epoch=steps))
     for _ in range(epochs):
@@ -463,14 +467,15 @@ def test_epochs_are_numbered_and_count_full_batches(few: Examples, digits: Digit
     run = _run(_configuration(batch_size=50), few, digits.validation, epochs=3)
     history = list(run)
     assert [metrics.epoch for metrics in history] == [1, 2, 3]
-    assert run.images_per_epoch == 100
+    assert full_batches(_configuration(batch_size=50).recipe, few) == (50, len(few) // 50)
     assert all(metrics.train_seconds > 0 for metrics in history)
     assert all(metrics.evaluation_seconds > 0 for metrics in history)
 
 
 def test_batch_larger_than_the_data_is_all_of_it(few: Examples) -> None:
     run = _run(_configuration(batch_size=4096), few)
-    assert run.images_per_epoch == len(few)
+    assert len(list(run)) > 0
+    assert full_batches(_configuration(batch_size=4096).recipe, few) == (len(few), 1)
     assert len(list(run)) == 2
 
 
