@@ -51,4 +51,6 @@ def confirm(context: Context, trial: int, seed: int) -> None:
     stored = dataclasses.asdict(outcome)
     save_checkpoint(plan.out / path, run.network, configuration, {**stored, "study": plan.study})
     context.study.set_user_attr(Confirmation.key(trial, seed), stored)
-    context.tell(Finished(trial, "complete", record.params, outcome.sustained, seed=seed))
+    context.tell(
+        Finished(trial, "complete", record.params, outcome.sustained, seed=seed, is_complete=True)
+    )

@@ -23,21 +23,28 @@ class EpochDone:
     seed: int | None = None
 
 
+State = Literal["complete", "pruned", "failed", "duplicate"]
+
+
 @dataclass(frozen=True)
 class Finished:
-    """A training is over. `sustained` in percent; None where there is none."""
+    """A training is over. `sustained` in percent; None where there is none.
+
+    `is_complete`: it went through all epochs; a duplicate may or may not.
+    """
 
     trial: int
-    state: Literal["complete", "pruned", "failed", "duplicate"]
+    state: State
     params: int
     sustained: float | None
     note: str = ""
     seed: int | None = None
+    is_complete: bool = False
 
 
 @dataclass(frozen=True)
 class CutOff:
-    """The process of a training is gone; the training will be begun again."""
+    """A training was ended from outside; it will be begun again."""
 
     trial: int
     seed: int | None = None

@@ -19,7 +19,7 @@ from results.record import (
 from results.storage import enqueue_again
 from results.versions import device_name, versions
 from search.context import Context
-from search.events import EpochDone, Finished, Started
+from search.events import CutOff, EpochDone, Finished, Started, State
 from search.plan import derived_seed
 from search.study import FOLDER_KEY, WORKER_KEY, is_surplus, this_worker
 from search.train import TrainingRun, full_batches
@@ -48,101 +48,114 @@ class Objective:
         self._tell = context.tell
 
     def __call__(self, trial: "optuna.Trial") -> float:
+        configuration, params = self._draw(trial)
+        self._tell(Started(trial.number, params))
+        try:
+            ended = self._evaluate(trial, configuration, params)
+        except UpdateFinishedTrialError:  # taken for dead by another process, which queued it again
+            self._tell(CutOff(trial.number))
+            raise
+        except OSError:  # not the trial's fault: a full disk, say
+            self._hand_back(trial)
+            raise
+        except Exception as error:
+            message = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            trial.set_user_attr("error", message)
+            self._tell(Finished(trial.number, "failed", params, None, message))
+            raise TrialError(message) from error
+        self._tell(ended)
+        if not ended.is_complete or ended.sustained is None:
+            raise TrialPruned(ended.note)
+        return self._settings.score(ended.sustained, params)
+
+    def _draw(self, trial: "optuna.Trial") -> tuple[Configuration, int]:
+        """The configuration with its number of parameters.
+
+        Raises TrialPruned if it is over the budget, and Surplus if it is one more than asked for.
+        """
         trial.set_user_attr(WORKER_KEY, this_worker())
         trial.set_user_attr("dataset", self._settings.dataset)
         configuration = self._settings.space.sample(trial)
         cost = footprint(configuration.architecture)
         excess = cost.params - self._settings.max_params + 1
         trial.set_constraint(BUDGET_CONSTRAINT, excess)
-        for name, value in drawn_attributes(configuration, cost).items():
-            trial.set_user_attr(name, value)
+        self._set(trial, drawn_attributes(configuration, cost))
         if excess > 0:
             raise TrialPruned(f"{cost.params} parameters are over the budget")
         if is_surplus(self._study, trial.number, self._plan.trials):
             self._hand_back(trial)
             raise Surplus
-        self._tell(Started(trial.number, cost.params))
-        try:
-            state, sustained, note, value = self._evaluate(trial, configuration, cost.params)
-        except OSError:  # not the trial's fault: a full disk, say
-            self._hand_back(trial)
-            raise
-        except UpdateFinishedTrialError:  # taken for dead and ended by another process
-            raise
-        except Exception as error:
-            message = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            trial.set_user_attr("error", message)
-            self._tell(Finished(trial.number, "failed", cost.params, None, message))
-            raise TrialError(message) from error
-        self._tell(Finished(trial.number, state, cost.params, sustained, note))
-        if value is None:
-            raise TrialPruned(note)
-        return value
-
-    def _hand_back(self, trial: "optuna.Trial") -> None:
-        enqueue_again(self._study, self._study.get_trials(deepcopy=False)[trial.number])
+        return configuration, cost.params
 
     def _evaluate(
         self, trial: "optuna.Trial", configuration: Configuration, params: int
-    ) -> tuple[Any, float | None, str, float | None]:
-        """State, sustained accuracy, note and value (None if pruned)."""
+    ) -> Finished:
+        """Trains, or goes through the history again if the same was trained before."""
         earlier = self._evaluated_before(trial.number, configuration)
-        run = None
-        epochs: Iterator[Epoch]
         if earlier is not None:
             trial.set_user_attr("duplicate_of", earlier.number)
-            epochs = iter(earlier.history)
+            history, reason = self._follow(trial, iter(earlier.history), params)
         else:
-            seed = derived_seed(self._plan.seed, trial.number)
-            trial.set_user_attr("seed", seed)
-            trial.set_user_attr("device", device_name(self._context.device))
-            trial.set_user_attr("precision", self._context.precision)
-            trial.set_user_attr("versions", versions())
-            run = TrainingRun(
-                configuration,
-                self._context.digits.train,
-                self._context.digits.validation,
-                epochs=self._settings.epochs,
-                seed=seed,
-                precision=self._context.precision,
-            )
-            epochs = _epochs(run)
-
-        history: list[Epoch] = []
-        note = ""
-        for epoch in epochs:
-            history.append(epoch)
-            if epoch.train_loss is None or epoch.validation_loss is None:
-                note = f"diverged in epoch {epoch.epoch}"
-                break
-            trial.report(self._settings.score(epoch.validation_accuracy, params), epoch.epoch)
-            self._tell(EpochDone(trial.number, epoch.epoch, epoch.validation_accuracy))
-            if epoch.epoch < self._settings.epochs and trial.should_prune():
-                note = f"pruned after epoch {epoch.epoch}"
-                break
+            run = self._training(trial, configuration)
+            history, reason = self._follow(trial, _epochs(run), params)
+        is_complete = not reason and len(history) == self._settings.epochs
         size, count = full_batches(configuration.recipe, self._context.digits.train)
         attributes = trained_attributes(history, self._settings, images_per_epoch=size * count)
-        if note:
-            attributes["reason"] = note
-        is_complete = not note and len(history) == self._settings.epochs
-        sustained = attributes["sustained"]
-        if is_complete and run is not None:
+        if reason:
+            attributes["reason"] = reason
+        if earlier is None and is_complete:
             path = checkpoint_path(self._study.user_attrs[FOLDER_KEY], trial.number)
             about = {**trial.user_attrs, **attributes, "study": self._plan.study}
             save_checkpoint(self._plan.out / path, run.network, configuration, about)
             attributes["checkpoint"] = str(path)
+        self._set(trial, attributes)
+        state: State = "complete" if is_complete else "pruned"
+        if earlier is not None:
+            state, reason = "duplicate", f"same as trial {earlier.number}"
+        return Finished(
+            trial.number, state, params, attributes["sustained"], reason, is_complete=is_complete
+        )
+
+    def _training(self, trial: "optuna.Trial", configuration: Configuration) -> TrainingRun:
+        context = self._context
+        seed = derived_seed(self._plan.seed, trial.number)
+        made_with = {
+            "seed": seed,
+            "device": device_name(context.device),
+            "precision": context.precision,
+            "versions": versions(),
+        }
+        self._set(trial, made_with)
+        return TrainingRun(
+            configuration,
+            context.digits.train,
+            context.digits.validation,
+            epochs=self._settings.epochs,
+            seed=seed,
+            precision=context.precision,
+        )
+
+    def _follow(
+        self, trial: "optuna.Trial", epochs: Iterator[Epoch], params: int
+    ) -> tuple[list[Epoch], str]:
+        """Reports epoch after epoch; returns them, and why they ended early ("" if not)."""
+        history = []
+        for epoch in epochs:
+            history.append(epoch)
+            if epoch.train_loss is None or epoch.validation_loss is None:
+                return history, f"diverged in epoch {epoch.epoch}"
+            trial.report(self._settings.score(epoch.validation_accuracy, params), epoch.epoch)
+            self._tell(EpochDone(trial.number, epoch.epoch, epoch.validation_accuracy))
+            if epoch.epoch < self._settings.epochs and trial.should_prune():
+                return history, f"pruned after epoch {epoch.epoch}"
+        return history, ""
+
+    def _set(self, trial: "optuna.Trial", attributes: dict[str, Any]) -> None:
         for name, value in attributes.items():
             trial.set_user_attr(name, value)
-        if earlier is not None:
-            return (
-                "duplicate",
-                sustained,
-                f"same as trial {earlier.number}",
-                (self._settings.score(sustained, params) if is_complete else None),
-            )
-        if not is_complete:
-            return "pruned", sustained, note, None
-        return "complete", sustained, "", self._settings.score(sustained, params)
+
+    def _hand_back(self, trial: "optuna.Trial") -> None:
+        enqueue_again(self._study, self._study.get_trials(deepcopy=False)[trial.number])
 
     def _evaluated_before(self, number: int, configuration: Configuration) -> TrialRecord | None:
         wanted = (configuration.architecture.id, configuration.recipe.id)

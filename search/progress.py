@@ -179,8 +179,8 @@ def describe(event: Finished) -> str:
 
 
 def cut_off(event: CutOff) -> str:
-    """The unexpected end of a worker in a few words."""
-    return f"{label(event)}: its worker process died; it is begun again"
+    """The unexpected end of a training in a few words."""
+    return f"{label(event)}: cut off, as its process died or was suspended; it is begun again"
 
 
 def duration(seconds: float) -> str:
