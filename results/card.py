@@ -38,7 +38,8 @@ def model_card(
         f"({cost.macs:,} multiply-accumulates per image, receptive field "
         f"{cost.receptive_field_pixels} pixels) for {settings.dataset}: 28x28 grey images of "
         f"handwritten digits. The weights in this folder classify **{test_accuracy:.2f}%** of the "
-        f"{test:,} test images correctly.",
+        f"{test:,} test images correctly; what can be expected of the network when it is trained "
+        "anew stands under Accuracy.",
         "## Layers\n\n"
         + _table(
             ("layer", "output", "parameters", "MACs", "receptive field"),
@@ -52,13 +53,15 @@ def model_card(
                 )
                 for row in layer_costs(configuration.architecture)
             ],
-        ),
+        )
+        + "\n\nReceptive fields in input pixels; the network's is that of a feature that enters "
+        "the head.",
         "## Accuracy\n\n" + _accuracy(settings, record, runs, weights_from, test_accuracy),
         "## Protocol\n\n"
         f"Found by nas-search, trial {record.number}. Chosen on validation accuracy: trained on "
-        f"{training - validation:,} images for {settings.epochs} epochs, measured after each on "
-        f"{validation:,} images held out (split stratified, seeded). *Sustained* accuracy is the "
-        f"lowest of the last {settings.sustain} epochs. "
+        f"{training - validation:,} images for {_count(settings.epochs, 'epoch')}, measured after "
+        f"each on {validation:,} images held out (split stratified, seeded). *Sustained* accuracy is the "
+        f"lowest of the last {_count(settings.sustain, 'epoch')}. "
         + (
             f"Confirmed by retraining on all {training:,} training images from seeds fixed "
             f"beforehand, measured on the {test:,} test images, which nothing was chosen by. "
@@ -94,7 +97,7 @@ def _accuracy(
         return "\n".join(lines)
     sd = f", standard deviation {outcome['sd']:.3f}" if outcome["sd"] is not None else ""
     lines.append(
-        f"- Confirmed over {outcome['seeds']} seeds: sustained test accuracy mean "
+        f"- Confirmed over {_count(outcome['seeds'], 'seed')}: sustained test accuracy mean "
         f"{outcome['mean']:.3f}%{sd}, worst seed {outcome['worst']:.2f}%; {outcome['holding']} of "
         f"{outcome['seeds']} hold {settings.target}%."
     )
@@ -107,7 +110,8 @@ def _accuracy(
         )
         for run in runs
     ]
-    header = ("seed", "sustained (test)", f"last {settings.sustain} epochs (test)", "training")
+    last = f"last {_count(settings.sustain, 'epoch')} (test)"
+    header = ("seed", "sustained (test)", last, "training")
     return "\n".join(lines) + "\n\n" + _table(header, rows)
 
 
@@ -131,7 +135,7 @@ _WEIGHTS_TEXT = f"""`{WEIGHTS}` with `{CONFIG}` (the weights, and what rebuilds 
 
 ```python
 from pathlib import Path
-from results.export import load_exported  # pip install nas-search
+from results.export import load_exported  # of nas-search, which has to be installed
 
 model, config = load_exported(Path("."))
 logits = model(pixels)
@@ -152,7 +156,7 @@ _ONNX_TEXT = f"""`{ONNX}` (ONNX Runtime alone, any batch size):
 import onnxruntime
 
 session = onnxruntime.InferenceSession("{ONNX}")
-(logits,) = session.run(None, {{"pixels": pixels}})  # a NumPy array
+(logits,) = session.run(None, {{"pixels": pixels.numpy()}})
 ```"""
 
 
@@ -160,9 +164,14 @@ def _loading(files: list[str]) -> str:
     texts = {WEIGHTS: _WEIGHTS_TEXT, PROGRAM: _PROGRAM_TEXT, ONNX: _ONNX_TEXT}
     return (
         "Input `pixels`: float32 (N, 1, 28, 28), 0 for background to 1 for ink, *not* normalised "
-        "(the model does that). Output: 10 logits per image; the largest names the digit.\n\n"
+        "(the model does that); for a try `pixels = torch.rand(1, 1, 28, 28)`. Output: 10 logits "
+        "per image; the largest names the digit.\n\n"
         + "\n\n".join(text for name, text in texts.items() if name in files)
     )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:

@@ -1,7 +1,7 @@
 """Results on a terminal, for reading. On stdout."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,14 +21,66 @@ def summary_table(found: dict[str, Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    table = Table(show_header=True)
-    table.add_column("accuracies in percent")
+    table = Table("accuracies in percent")
     table.add_column("most accurate", justify="right")
-    table.add_column(f"smallest holding {found['target']}", justify="right")
+    table.add_column(f"smallest holding {found['target']}%", justify="right")
     entries = [found["most_accurate"], found["smallest_holding"]]
     for name, cell in _SUMMARY_ROWS.items():
-        table.add_row(name, *(cell(entry) if entry else "-" for entry in entries))
+        missing = "none yet" if name == "trial" else ""
+        table.add_row(name, *(cell(entry) if entry else missing for entry in entries))
     console.print(table)
+    others = [each for each in found["finalists"] if each not in entries]
+    for each in others:
+        said = ", ".join(f"{name} {_SUMMARY_ROWS[name](each)}" for name in list(_SUMMARY_ROWS)[4:])
+        console.print(
+            f"also confirmed: trial {each['trial']}, {each['params']:,} parameters, {said}",
+            highlight=False,
+        )
+
+
+def trials_table(study: str, frame: "pd.DataFrame") -> None:
+    """Prints the main columns of the trials that were trained, failed or run, best first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = frame[~frame["state"].isin(["infeasible", "waiting"])]
+    if "sustained" in shown:
+        shown = shown.sort_values("sustained", ascending=False)
+    table = Table(
+        title=f"{study}: validation accuracies in percent", box=None, padding=(0, 2, 0, 0)
+    )
+    present = [name for name in _TRIAL_COLUMNS if name in shown]
+    for name in present:
+        justify: Literal["left", "right"] = "left" if name == "state" else "right"
+        table.add_column(_TRIAL_COLUMNS[name], justify=justify, no_wrap=True)
+    for row in shown[present].to_dict("records"):
+        table.add_row(*(_cell(str(name), row[name]) for name in present))
+    console = Console()
+    console.print(table)
+    hidden = [
+        f"{count} {words}"
+        for state, words in (("infeasible", "more over the budget"), ("waiting", "waiting"))
+        if (count := int((frame["state"] == state).sum()))
+    ]
+    console.print(
+        "sustained: lowest of the last epochs; gap: training minus validation. "
+        + "".join(f"{each}. " for each in hidden)
+        + "--format csv has everything",
+        highlight=False,
+    )
+
+
+_TRIAL_COLUMNS = {
+    "trial": "trial",
+    "state": "state",
+    "params": "params",
+    "macs": "MACs",
+    "sustained": "sustained",
+    "best_accuracy": "best",
+    "gap": "gap",
+    "epochs_run": "epochs",
+    "seconds": "seconds",
+}
 
 
 def _confirmed(show: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str]:
@@ -39,8 +91,8 @@ _SUMMARY_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "trial": lambda entry: str(entry["trial"]),
     "parameters": lambda entry: f"{entry['params']:,}",
     "MACs per image": lambda entry: f"{entry['macs']:,}",
-    "sustained, validation (it chooses)": lambda entry: f"{entry['sustained']:.2f}",
-    "sustained, test, mean over seeds": _confirmed(
+    "sustained, validation (chooses)": lambda entry: f"{entry['sustained']:.2f}",
+    "sustained, test, mean ± sd": _confirmed(
         lambda runs: (
             f"{runs['mean']:.3f}" + (f" ± {runs['sd']:.3f}" if runs["sd"] is not None else "")
         )
@@ -50,49 +102,15 @@ _SUMMARY_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def trials_table(study: str, frame: "pd.DataFrame") -> None:
-    """Prints the main columns of the trials that were trained, failed or run, best first."""
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = frame[~frame["state"].isin(["infeasible", "waiting"])]
-    hidden = len(frame) - len(shown)
-    if "sustained" in shown:
-        shown = shown.sort_values("sustained", ascending=False)
-    table = Table(title=f"{study}: accuracies on validation images, in percent")
-    columns = {
-        "trial": "trial",
-        "state": "state",
-        "params": "params",
-        "macs": "MACs",
-        "receptive_field_pixels": "RF px",
-        "sustained": "sust.",
-        "best_accuracy": "best",
-        "gap": "gap",
-        "epochs_run": "epochs",
-        "seconds": "s",
-    }
-    present = [name for name in columns if name in shown]
-    for name in present:
-        table.add_column(columns[name], justify="left" if name == "state" else "right")
-    for row in shown[present].to_dict("records"):
-        table.add_row(*(_cell(str(name), row[name]) for name in present))
-    console = Console()
-    console.print(table)
-    console.print(
-        f"sust.: sustained, the lowest of the last epochs; gap: training minus validation. "
-        f"{hidden} more draws were over the budget or are waiting; --format csv has everything",
-        highlight=False,
-    )
-
-
 def _cell(name: str, value: Any) -> str:
-    if value is None or value != value:  # NaN stands for "not there" in a frame
+    if str(value) in ("None", "nan", "<NA>"):  # what a frame has for "not there"
         return ""
-    if name in ("params", "macs"):
+    if name == "params":
         return f"{int(value):,}"
+    if name == "macs":
+        return f"{value / 1e6:.2f}M"
     if name in ("sustained", "best_accuracy", "gap"):
         return f"{value:.2f}"
-    if name in ("epochs_run", "receptive_field_pixels", "seconds"):
+    if name in ("epochs_run", "seconds"):
         return f"{value:.0f}"
     return str(value)

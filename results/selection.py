@@ -91,4 +91,5 @@ def summary(
         },
         "most_accurate": entry(most_accurate(records)),
         "smallest_holding": entry(smallest_holding(records, settings.target)),
+        "finalists": [entry(records[number]) for number in sorted(runs)],
     }

@@ -119,7 +119,7 @@ def _connection_errors(shown: str) -> Iterator[None]:
     except ImportError as error:
         raise NasSearchError(
             f"storage {shown} needs a driver that is not installed ({error.name or error}): "
-            f"for PostgreSQL, pip install 'nas-search[postgres]'"
+            f"for PostgreSQL, pip install '.[postgres]' in the folder of nas-search"
         ) from None
     except RuntimeError as error:  # Optuna's word for a schema it does not know
         raise NasSearchError(f"storage {shown}: {(str(error).splitlines() or ['?'])[0]}") from None
@@ -153,7 +153,7 @@ def load_study(storage: "optuna.storages.RDBStorage", name: str | None) -> "optu
         if SETTINGS_KEY in each.user_attrs
     }
     if not summaries:
-        raise NasSearchError("no studies here yet: run nas-search first")
+        raise NasSearchError("no studies of nas-search here yet: run nas-search first")
     if name is None:
         name = max(summaries, key=lambda each: str(summaries[each].user_attrs.get(CREATED_KEY)))
     if name not in summaries:

@@ -1,5 +1,6 @@
 """The command line. Imports nothing heavy before it is needed: `--help` answers at once."""
 
+import math
 import os
 import re
 import signal
@@ -75,7 +76,7 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.IntRange(max=10_000_000),
     default=10_000,
     show_default=True,
-    help="Parameter budget: every network has fewer trainable parameters than this.",
+    help="Parameter budget: every network has fewer trainable parameters than this (500 at least).",
 )
 @click.option(
     "--target",
@@ -94,9 +95,8 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--sustain",
     type=click.IntRange(min=1),
-    default=4,
-    show_default=True,
-    help="The sustained accuracy is the lowest of this many last epochs.",
+    help="The sustained accuracy is the lowest of this many last epochs. Default: 4, or all if "
+    "there are fewer.",
 )
 @click.option(
     "--objective",
@@ -118,8 +118,8 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(PRUNERS),
     default="halving",
     show_default=True,
-    help="How poor trials are stopped early. halving: after epochs 3, 6 and 12 the better half "
-    "goes on; none: all are trained to the end.",
+    help="How poor trials are stopped early. halving: after a fifth and two fifths of the epochs "
+    "the better half goes on; none: all are trained to the end.",
 )
 @click.option(
     "--seed",
@@ -178,15 +178,18 @@ def cli(context: click.Context, /, **options: Any) -> None:
     if context.invoked_subcommand is None:
         _search(**options)
         return
-    for parameter, value in context.params.items():
-        if (
-            value is not None
-            and context.get_parameter_source(parameter) == click.core.ParameterSource.COMMANDLINE
-        ):
-            raise click.UsageError(
-                f"options of {context.invoked_subcommand} go behind its name: "
-                f"nas-search {context.invoked_subcommand} --{parameter.replace('_', '-')} ..."
-            )
+    for parameter in context.params:
+        if context.get_parameter_source(parameter) == click.core.ParameterSource.COMMANDLINE:
+            _refuse_misplaced(context, "--" + parameter.replace("_", "-"))
+
+
+def _refuse_misplaced(context: click.Context, option: str) -> None:
+    name = context.invoked_subcommand or ""
+    command = cli.get_command(context, name)
+    takes = {opt for parameter in command.params for opt in parameter.opts} if command else set()
+    if option in takes:
+        raise click.UsageError(f"{option} goes behind the command: nas-search {name} {option} ...")
+    raise click.UsageError(f"{option} is an option of the search; nas-search {name} has none such")
 
 
 @cli.command()
@@ -266,8 +269,8 @@ def export(
     from search.progress import say
 
     data = find(settings_of(opened).dataset, data_dir, say)
-    say("writing the model files and loading them again in a fresh process ...")
-    done = export_trial(opened, choice or "best" if trial is None else trial, out, folder, data)  # type: ignore[arg-type]
+    chosen: Any = trial if trial is not None else choice or "best"
+    done = export_trial(opened, chosen, out, folder, data, say)
     click.echo(
         f"trial {done.trial}, {done.params:,} parameters, {done.test_accuracy:.2f}% of the test "
         f"images"
@@ -276,7 +279,10 @@ def export(
         checked = f"  {done.measured[name]:.2f}% loaded again" if name in done.measured else ""
         click.echo(f"  {done.folder / name}{checked}")
     if "model.onnx" not in done.files:
-        say("no model.onnx: pip install 'nas-search[onnx]' adds it")
+        say(
+            "no model.onnx: it needs pip install '.[onnx]' in the folder of nas-search; then "
+            "export to another DIR"
+        )
 
 
 def _search(**options: Any) -> None:
@@ -292,12 +298,29 @@ def _search(**options: Any) -> None:
         study = run(plan, baselines=options["baselines"])
     except KeyboardInterrupt:
         say(
-            f"stopped; everything is kept in {plan.out}: the same command goes on from here, "
-            f"nas-search best shows what was found so far"
+            f"stopped, everything is kept: the same command goes on from here; "
+            f"{_next(plan, 'best')}"
         )
         raise
     summary_table(summary(plan.study, plan.settings, records(study), confirmations(study)))
     say("nas-search trials lists all trials, nas-search export DIR writes the best as model files")
+
+
+def _next(plan: "Plan", command: str) -> str:
+    """The command line that shows more of this study."""
+    from results.storage import default_url, shown_url
+
+    words = ["nas-search", command, "--study", plan.study]
+    if plan.out != Path("runs"):
+        words += ["--out", str(plan.out)]
+    if plan.storage != default_url(plan.out):
+        words += ["--storage", shown_url(plan.storage)]
+    purpose = {
+        "best": "shows what was found",
+        "trials": "lists the trials",
+        "export DIR": "writes the best as model files",
+    }[command]
+    return f"{' '.join(words)} {purpose}"
 
 
 def _plan(**options: Any) -> "Plan":
@@ -309,10 +332,11 @@ def _plan(**options: Any) -> "Plan":
     from search.progress import say
     from space import SearchSpace
 
-    if options["sustain"] > options["epochs"]:
-        raise click.UsageError(
-            f"--sustain {options['sustain']} is more than --epochs {options['epochs']}"
-        )
+    sustain = options["sustain"] or min(4, options["epochs"])
+    if sustain > options["epochs"]:
+        raise click.UsageError(f"--sustain {sustain} is more than --epochs {options['epochs']}")
+    if math.isnan(options["target"]):
+        raise click.UsageError("--target is not a number")
     name = options["study"]
     if name is not None and not STUDY_NAME.fullmatch(name):
         raise click.UsageError(
@@ -331,13 +355,10 @@ def _plan(**options: Any) -> "Plan":
         objective=options["objective"],
         target=options["target"],
         epochs=options["epochs"],
-        sustain=options["sustain"],
+        sustain=sustain,
     )
-    fell_back = options["dataset"] is None and data.name != "mnist"
     if name is None:
         name = f"{data.name}-{settings.objective}-{settings.max_params}"
-    elif fell_back and not name.endswith(data.name):
-        name = f"{name}-{data.name}"
     return Plan(
         study=name,
         storage=options["storage"] or default_url(options["out"]),
@@ -378,7 +399,8 @@ def run_command(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         return 130
     except click.ClickException as error:
-        return _fail(error.format_message(), error.exit_code)
+        hint = " (nas-search without a command searches)" if _is_unknown_command(error) else ""
+        return _fail(error.format_message() + hint, error.exit_code)
     except NasSearchError as error:
         return _fail(str(error), 1)
     except BrokenPipeError:
@@ -397,6 +419,10 @@ def run_command(arguments: list[str]) -> int:
             f"see where)",
             1,
         )
+
+
+def _is_unknown_command(error: click.ClickException) -> bool:
+    return error.format_message().startswith("No such command")
 
 
 def _fail(message: str, code: int) -> int:

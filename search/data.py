@@ -111,8 +111,9 @@ def find(
                 f"name its folder with --data-dir, or use --dataset mnist-sample"
             ) from None
         warn(
-            f"MNIST NOT FOUND, USING THE SMALL SAMPLE of 5,000 digits: accuracies will not compare "
-            f"with MNIST's (looked in {looked}; download failed: {reason})"
+            f"MNIST NOT FOUND, USING A SAMPLE OF 5,000 DIGITS: accuracies do not compare with "
+            f"MNIST's. Name its folder with --data-dir if you have it (looked in {looked}; its "
+            f"download failed: {reason})"
         )
         return DataSource("mnist-sample")
 

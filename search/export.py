@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -40,7 +41,12 @@ class Exported:
 
 
 def export(
-    study: "optuna.Study", choice: Choice | int, out: Path, folder: Path, data: DataSource
+    study: "optuna.Study",
+    choice: Choice | int,
+    out: Path,
+    folder: Path,
+    data: DataSource,
+    say: Callable[[str], None],
 ) -> Exported:
     """Writes model files and card of a trial (by number, or the best, or the smallest) to `folder`.
 
@@ -48,7 +54,9 @@ def export(
     what it measured), else those of the search. The folder appears only once everything in it
     was loaded again by a fresh process and measured what the card says. Raises NasSearchError.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not folder.is_dir():
+        raise NasSearchError(f"{folder} is a file: name a folder")
+    if folder.exists() and any(folder.iterdir()):
         raise NasSearchError(f"{folder} is there already and not empty: name another folder")
     settings = settings_of(study)
     record = _choose(records(study), settings, choice)
@@ -60,6 +68,7 @@ def export(
             f"{out / weights} belongs to another network than trial {record.number}: name the "
             f"folder the search wrote to with --out"
         )
+    say("writing the model files and loading them again in a fresh process ...")
     normalisation = Normalisation(MEAN, STD)
     test_accuracy = accuracy(PixelNetwork(network, normalisation), data.load().test)
     folder.parent.mkdir(parents=True, exist_ok=True)

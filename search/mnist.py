@@ -100,8 +100,8 @@ def _fetch(folder: Path) -> None:
                 source(str(folder), download=True)
             return
         except (OSError, RuntimeError, EOFError, http.client.HTTPException, zlib.error) as error:
-            reasons.append(f"{mirror}: {(str(error).splitlines() or [type(error).__name__])[0]}")
-    raise OSError("; ".join(reasons) or "no server to download from")
+            reasons.append(str(error).splitlines()[0] if str(error) else type(error).__name__)
+    raise OSError("; ".join(dict.fromkeys(reasons)) or "no server to download from")
 
 
 def _own_mirror() -> list[str]:

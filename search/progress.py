@@ -7,11 +7,25 @@ from typing import Protocol, Self
 
 from search.events import CutOff, EpochDone, Event, Finished, Started
 
+FEWEST_FOR_ETA = 4
+
 
 class Tally:
-    """The counts behind the display, from the study's trials so far and the events since."""
+    """The counts behind the display, from the study's trials so far and the events since.
 
-    def __init__(self, goal: int, complete: int, pruned: int, best: float | None) -> None:
+    `compares` is off where nothing is chosen: then no best is shown.
+    """
+
+    def __init__(
+        self,
+        goal: int,
+        complete: int,
+        pruned: int = 0,
+        best: float | None = None,
+        *,
+        compares: bool = True,
+    ) -> None:
+        self._compares = compares
         self.goal = goal
         self.complete = complete
         self.pruned = pruned
@@ -31,13 +45,15 @@ class Tally:
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds to the goal at the pace since the start; None before the first end."""
+        """Seconds to the goal at the pace since the start; None before a few have ended."""
         done = self.done - self._first
-        if not done:
+        if done < FEWEST_FOR_ETA:
             return None
         return (time.monotonic() - self._started) / done * max(0, self.goal - self.done)
 
     def __str__(self) -> str:
+        if not self._compares:
+            return ""
         best = f"{self.best:.2f}%" if self.best is not None else "-"
         return f"{self.complete} complete, {self.pruned} pruned, best sustained {best}"
 
@@ -159,9 +175,11 @@ class Bars:
 
     def _update(self) -> None:
         eta = self._tally.eta_seconds
-        remaining = f", ETA {duration(eta)}" if eta else ""
+        extra = [str(self._tally), f"ETA {duration(eta)}" if eta else ""]
         self._progress.update(
-            self._whole, completed=self._tally.done, said=f"{self._tally}{remaining}"
+            self._whole,
+            completed=self._tally.done,
+            said=", ".join(each for each in extra if each),
         )
 
 
@@ -172,10 +190,14 @@ def label(event: Started | EpochDone | Finished | CutOff) -> str:
 
 def describe(event: Finished) -> str:
     """The end of a training in a few words."""
-    accuracy = f", sustained {event.sustained:.2f}%" if event.sustained is not None else ""
-    note = f", {event.note}" if event.note else ""
-    state = "" if event.note.startswith(event.state) else f" {event.state}"
-    return f"{label(event)}:{state} {event.params:,} parameters{accuracy}{note}".replace(":,", ":")
+    accuracy = f"{event.sustained:.2f}%" if event.sustained is not None else ""
+    ending = {
+        "complete": f"sustained {accuracy}",
+        "pruned": f"{event.note}, lowest so far {accuracy}",
+        "failed": f"failed, {event.note}",
+        "duplicate": event.note,
+    }[event.state]
+    return f"{label(event)}: {event.params:,} parameters, {ending}"
 
 
 def cut_off(event: CutOff) -> str:

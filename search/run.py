@@ -8,8 +8,8 @@ from results.selection import complete, finalists
 from results.storage import open_storage, shown_url, storage_errors
 from search.crew import Crew
 from search.plan import Plan
-from search.progress import Tally, make_display
-from search.study import DeadTrials, make_or_resume
+from search.progress import Tally, make_display, say
+from search.study import SEED_KEY, DeadTrials, make_or_resume
 from search.worker import ConfirmTask, SearchTask, Task
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ def run(plan: Plan, *, baselines: bool) -> "optuna.Study":
     plan.out.mkdir(parents=True, exist_ok=True)
     with storage_errors(shown_url(plan.storage)):
         study = make_or_resume(open_storage(plan.storage, create=True), plan, baselines=baselines)
+        begun_with = study.user_attrs[SEED_KEY]
+        if begun_with != plan.seed:
+            say(f"study {plan.study} was begun with --seed {begun_with}, goes on with {plan.seed}")
         dead = DeadTrials(study)
         dead.hand_back()
         with Crew(plan, on_death=dead.hand_back) as crew:
@@ -42,7 +45,9 @@ def _search(plan: Plan, study: "optuna.Study", crew: Crew) -> None:
         states.count("pruned"),
         max((each.sustained for each in complete(trials)), default=None),
     )
-    if tally.done < plan.trials:
+    if tally.done >= plan.trials:
+        say(f"study {plan.study} has {tally.done} trained trials already, --trials {plan.trials}")
+    else:
         _work(crew, f"search {plan.study}", tally, [SearchTask()] * plan.workers)
 
 
@@ -52,7 +57,7 @@ def _confirm(plan: Plan, study: "optuna.Study", crew: Crew) -> None:
     wanted = [(each.number, seed) for seed in range(plan.confirm_seeds) for each in chosen]
     tasks = [ConfirmTask(*each) for each in wanted if each not in have]
     if tasks:
-        tally = Tally(len(wanted), len(wanted) - len(tasks), 0, None)
+        tally = Tally(len(wanted), len(wanted) - len(tasks), compares=False)
         _work(crew, "confirm on test images", tally, tasks)
 
 

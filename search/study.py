@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WORKER_KEY = "worker"
 FOLDER_KEY = "folder"
 BASELINES_KEY = "baselines"
+SEED_KEY = "seed"
 UNCLAIMED_SECONDS = 60
 
 
@@ -49,6 +50,7 @@ def make_or_resume(
         token = derived_seed(created, plan.study, os.getpid())
         study.set_user_attr(FOLDER_KEY, f"{plan.study}-{token:08x}")
         study.set_user_attr(BASELINES_KEY, "wanted" if baselines else "left out")
+        study.set_user_attr(SEED_KEY, plan.seed)
         study.set_user_attr(SETTINGS_KEY, plan.settings.model_dump(mode="json"))
     settings_of(study).refuse_if_different(plan.settings, plan.study)
     if study.user_attrs[BASELINES_KEY] == "wanted":

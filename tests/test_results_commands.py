@@ -42,6 +42,7 @@ def test_best_as_json(finished: CommandLine) -> None:
     assert found["dataset"] == "mnist-sample"
     assert found["trials"]["complete"] + found["trials"]["pruned"] == 4
     assert set(found["trials"]) == {"complete", "pruned", "infeasible", "failed"}
+    assert found["finalists"] == [found["most_accurate"]]
     for key in ("most_accurate", "smallest_holding"):
         assert set(found[key]) == {"trial", "params", "macs", "sustained", "confirmed"}
     best = found["most_accurate"]
@@ -55,7 +56,7 @@ def test_best_as_json(finished: CommandLine) -> None:
 def test_best_for_reading(finished: CommandLine) -> None:
     said = finished("best").stdout
     assert "most accurate" in said
-    assert "smallest holding 5" in said
+    assert "smallest holding 5.0%" in said
 
 
 def test_exported_forms_agree_without_this_project(exported: Path) -> None:
@@ -162,7 +163,10 @@ def one_line(text: str) -> str:
         (("best",), 1, "run nas-search first"),
         (("trials", "--out", "nowhere"), 1, "run nas-search first"),
         (("export", "x", "--best", "--trial", "1"), 2, "one of"),
-        (("--trials", "3", "best"), 2, "options of best go behind its name"),
+        (("--out", "x", "best"), 2, "nas-search best --out ..."),
+        (("--trials", "3", "best"), 2, "--trials is an option of the search"),
+        (("search",), 2, "nas-search without a command searches"),
+        (("--target", "nan"), 2, "--target is not a number"),
     ],
 )
 def test_bad_input_is_one_clear_line(

@@ -210,7 +210,7 @@ def test_default_dataset_falls_back_to_the_sample_and_says_so(nas_search: Comman
         pytest.skip("MNIST can be downloaded here")
     assert done.returncode == 0, done.stderr
     best = json.loads(nas_search("best", "--json").stdout)
-    assert best["study"] == "mine-mnist-sample"
+    assert best["study"] == "mine"
     assert best["dataset"] == "mnist-sample"
 
 

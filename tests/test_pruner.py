@@ -1,0 +1,62 @@
+"""When a trial is stopped early."""
+
+import optuna
+import pytest
+
+from search.pruner import FEWEST_OTHERS, HalvingPruner
+from search.strategy import PRUNERS, SAMPLERS, make_pruner, make_sampler
+
+
+def ask_with(study: optuna.Study, values: list[float]) -> optuna.Trial:
+    trial = study.ask()
+    for epoch, value in enumerate(values, 1):
+        trial.report(value, epoch)
+    return trial
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.create_study(direction="maximize", pruner=HalvingPruner({2}))
+
+
+def test_lower_half_is_stopped_at_its_epochs_alone(study: optuna.Study) -> None:
+    for value in range(FEWEST_OTHERS):
+        ask_with(study, [50.0, 90.0 + value])
+    assert ask_with(study, [99.0, 91.4]).should_prune()
+    assert not ask_with(study, [0.0, 91.5]).should_prune()
+    assert not ask_with(study, [0.0]).should_prune()
+    assert not ask_with(study, [0.0, 0.0, 0.0]).should_prune()
+
+
+def test_pruned_trials_are_compared_with_too(study: optuna.Study) -> None:
+    for _ in range(FEWEST_OTHERS):
+        study.tell(ask_with(study, [0.0, 10.0]), state=optuna.trial.TrialState.PRUNED)
+    study.tell(ask_with(study, [0.0, 99.0]), 99.0)
+    assert not ask_with(study, [0.0, 11.0]).should_prune()
+
+
+def test_nothing_is_stopped_with_few_to_compare_with(study: optuna.Study) -> None:
+    for _ in range(FEWEST_OTHERS - 1):
+        ask_with(study, [99.0, 99.0])
+    assert not ask_with(study, [0.0, 0.0]).should_prune()
+
+
+@pytest.mark.parametrize("name", PRUNERS)
+@pytest.mark.parametrize("epochs", [1, 2, 5, 15])
+def test_every_pruner_can_be_asked_at_every_epoch(name: str, epochs: int) -> None:
+    made = optuna.create_study(direction="maximize", pruner=make_pruner(name, epochs))
+    for _ in range(3):
+        trial = made.ask()
+        for epoch in range(1, epochs + 1):
+            trial.report(50.0, epoch)
+            assert trial.should_prune() in (True, False)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_draws(name: str) -> None:
+    made = optuna.create_study(direction="maximize", sampler=make_sampler(name, 0))
+    for _ in range(30):
+        trial = made.ask()
+        made.tell(trial, trial.suggest_float("x", 0, 1))
+    assert len({trial.params["x"] for trial in made.trials}) > 20
