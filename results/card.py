@@ -60,8 +60,8 @@ def model_card(
         "## Protocol\n\n"
         f"Found by nas-search, trial {record.number}. Chosen on validation accuracy: trained on "
         f"{training - validation:,} images for {_count(settings.epochs, 'epoch')}, measured after "
-        f"each on {validation:,} images held out (split stratified, seeded). *Sustained* accuracy is the "
-        f"lowest of the last {_count(settings.sustain, 'epoch')}. "
+        f"each on {validation:,} images held out (split stratified, seeded). *Sustained* accuracy "
+        f"is the lowest of the last {_count(settings.sustain, 'epoch')}. "
         + (
             f"Confirmed by retraining on all {training:,} training images from seeds fixed "
             f"beforehand, measured on the {test:,} test images, which nothing was chosen by. "

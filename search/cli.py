@@ -303,7 +303,7 @@ def _search(**options: Any) -> None:
         )
         raise
     summary_table(summary(plan.study, plan.settings, records(study), confirmations(study)))
-    say("nas-search trials lists all trials, nas-search export DIR writes the best as model files")
+    say(_next(plan, "trials") + "; " + _next(plan, "export DIR"))
 
 
 def _next(plan: "Plan", command: str) -> str:

@@ -52,10 +52,13 @@ class Tally:
         return (time.monotonic() - self._started) / done * max(0, self.goal - self.done)
 
     def __str__(self) -> str:
-        if not self._compares:
-            return ""
-        best = f"{self.best:.2f}%" if self.best is not None else "-"
-        return f"{self.complete} complete, {self.pruned} pruned, best sustained {best}"
+        parts = []
+        if self._compares:
+            best = f"{self.best:.2f}%" if self.best is not None else "-"
+            parts.append(f"{self.complete} complete, {self.pruned} pruned, best {best}")
+        if eta := self.eta_seconds:
+            parts.append(f"ETA {duration(eta)}")
+        return ", ".join(parts)
 
 
 class Display(Protocol):
@@ -108,9 +111,11 @@ class Lines:
         if not isinstance(event, Finished):
             return
         self._tally.count(event)
-        eta = self._tally.eta_seconds
-        remaining = f", about {duration(eta)} to go" if eta else ""
-        say(f"[{self._tally.done}/{self._tally.goal}] {describe(event)} ({self._tally}{remaining})")
+        so_far = str(self._tally)
+        say(
+            f"[{self._tally.done}/{self._tally.goal}] {describe(event)}"
+            + (f" ({so_far})" if so_far else "")
+        )
 
 
 class Bars:
@@ -174,13 +179,7 @@ class Bars:
             self._progress.remove_task(task)  # type: ignore[arg-type]
 
     def _update(self) -> None:
-        eta = self._tally.eta_seconds
-        extra = [str(self._tally), f"ETA {duration(eta)}" if eta else ""]
-        self._progress.update(
-            self._whole,
-            completed=self._tally.done,
-            said=", ".join(each for each in extra if each),
-        )
+        self._progress.update(self._whole, completed=self._tally.done, said=str(self._tally))
 
 
 def label(event: Started | EpochDone | Finished | CutOff) -> str:

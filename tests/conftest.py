@@ -31,7 +31,7 @@ class CommandLine:
 
     folder: Path
 
-    def __call__(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    def __call__(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             command(arguments),
             cwd=self.folder,
