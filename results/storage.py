@@ -3,7 +3,7 @@
 import sqlite3
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +60,22 @@ def open_storage(url: str, *, create: bool) -> "optuna.storages.RDBStorage":
         if not is_file:
             return _connect(url, {})
         arguments = {"connect_args": {"timeout": 60, "factory": _Connection}}
-        if not create:
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path.with_suffix(".lock")):
             return _connect(url, arguments)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Two processes that make the tables of a fresh file at once get in each other's way.
-        with FileLock(path.with_suffix(".lock")):
-            return _connect(url, arguments)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time: all of them make what tables are missing, and would collide."""
+    lock = FileLock(path)
+    with suppress(OSError):  # where nothing may be written, nobody makes tables either
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _connect(url: str, engine_arguments: dict[str, Any]) -> "optuna.storages.RDBStorage":

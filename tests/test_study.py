@@ -1,6 +1,9 @@
 """The study's rules: what a trial is worth, how many are trained, which are the answer."""
 
+import contextlib
 import dataclasses
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from results.errors import NasSearchError
 from results.record import Confirmation, State, TrialRecord
 from results.selection import confirmed, finalists, most_accurate, smallest_holding
 from results.settings import FORMAT, StudySettings
-from results.storage import MOST_ATTEMPTS, enqueue_again
+from results.storage import MOST_ATTEMPTS, default_url, enqueue_again, open_storage
 from search.data import DataSource
 from search.plan import Plan
 from search.strategy import make_sampler
@@ -295,3 +298,27 @@ def test_card_states_the_sizes_of_the_data() -> None:
     digits = DataSource("mnist-sample").load()
     sizes = (len(digits.all_training), len(digits.validation), len(digits.test))
     assert HELD_OUT["mnist-sample"] == sizes
+
+
+def test_a_fresh_database_can_be_opened_by_several_processes_at_once(tmp_path: Path) -> None:
+    url = default_url(tmp_path / "runs")
+    script = f"from results.storage import open_storage; open_storage({url!r}, create=True)"
+    several = [
+        subprocess.Popen([sys.executable, "-P", "-c", script], stderr=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    for process in several:
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 0, said
+
+
+def test_reading_a_database_while_it_is_made_does_not_disturb_it(tmp_path: Path) -> None:
+    url = default_url(tmp_path / "runs")
+    script = f"from results.storage import open_storage; open_storage({url!r}, create=True)"
+    maker = subprocess.Popen(
+        [sys.executable, "-P", "-c", script], stderr=subprocess.PIPE, text=True
+    )
+    while maker.poll() is None:
+        with contextlib.suppress(NasSearchError):  # not there yet
+            open_storage(url, create=False)
+    assert maker.returncode == 0, maker.communicate()[1]
