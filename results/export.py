@@ -122,23 +122,27 @@ def _write_program(path: Path, model: PixelNetwork, pixels: torch.Tensor) -> Non
     batch = torch.export.Dim("batch", min=1)
     with _quiet():
         program = torch.export.export(model, (pixels,), dynamic_shapes={"pixels": {0: batch}})
+        for node in program.graph.nodes:  # the paths of this machine are nobody's business
+            node.meta.pop("stack_trace", None)
         torch.export.save(program, path)
 
 
 def _write_onnx(path: Path, model: PixelNetwork, pixels: torch.Tensor) -> None:
     batch = torch.export.Dim("batch", min=1)
     with _quiet():
-        torch.onnx.export(
+        program = torch.onnx.export(
             model,
             (pixels,),
-            path,
             dynamo=True,
             verbose=False,
-            external_data=False,
             input_names=["pixels"],
             output_names=["logits"],
             dynamic_shapes={"pixels": {0: batch}},
         )
+        assert program is not None
+        for node in program.model.graph:
+            node.metadata_props.clear()
+        program.save(path, external_data=False)
 
 
 class _quiet(warnings.catch_warnings):  # noqa: N801

@@ -30,11 +30,15 @@ def summary_table(found: dict[str, Any]) -> None:
         table.add_row(name, *(cell(entry) if entry else missing for entry in entries))
     console.print(table)
     others = [each for each in found["finalists"] if each not in entries]
+    if others:
+        console.print("also confirmed, sustained on test images:")
     for each in others:
-        said = ", ".join(f"{name} {_SUMMARY_ROWS[name](each)}" for name in list(_SUMMARY_ROWS)[4:])
+        runs = each["confirmed"]
         console.print(
-            f"also confirmed: trial {each['trial']}, {each['params']:,} parameters, {said}",
+            f"  trial {each['trial']}, {each['params']:,} parameters: mean {_mean(runs)}, "
+            f"worst seed {runs['worst']:.2f}, {runs['holding']} of {runs['seeds']} seeds hold the target",
             highlight=False,
+            soft_wrap=True,
         )
 
 
@@ -81,6 +85,11 @@ _TRIAL_COLUMNS = {
     "epochs_run": "epochs",
     "seconds": "seconds",
 }
+
+
+def _mean(runs: dict[str, Any]) -> str:
+    sd = f" ± {runs['sd']:.3f}" if runs["sd"] is not None else ""
+    return f"{runs['mean']:.3f}{sd}"
 
 
 def _confirmed(show: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str]:
