@@ -36,7 +36,8 @@ def summary_table(found: dict[str, Any]) -> None:
         runs = each["confirmed"]
         console.print(
             f"  trial {each['trial']}, {each['params']:,} parameters: mean {_mean(runs)}, "
-            f"worst seed {runs['worst']:.2f}, {runs['holding']} of {runs['seeds']} seeds hold the target",
+            f"worst seed {runs['worst']:.2f}, {runs['holding']} of {runs['seeds']} seeds hold "
+            f"the target",
             highlight=False,
             soft_wrap=True,
         )
