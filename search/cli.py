@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from search.plan import Plan
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of SIGINT."""
+
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -388,7 +391,14 @@ def _open_study(study: str | None, storage: str | None, out: Path) -> "optuna.St
 
 def main() -> None:
     """Entry point of the `nas-search` script."""
-    sys.exit(run_command(sys.argv[1:]))
+    code = run_command(sys.argv[1:])
+    if code == INTERRUPTED:
+        # Everything is stored and no worker is left; what else an interpreter does at its end, with
+        # torch loaded, is not worth a person's waiting or a scheduler's patience.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run_command(arguments: list[str]) -> int:
@@ -397,7 +407,7 @@ def run_command(arguments: list[str]) -> int:
         result = cli.main(args=arguments, prog_name="nas-search", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except (KeyboardInterrupt, click.Abort):
-        return 130
+        return INTERRUPTED
     except click.ClickException as error:
         hint = " (nas-search without a command searches)" if _is_unknown_command(error) else ""
         return _fail(error.format_message() + hint, error.exit_code)

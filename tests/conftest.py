@@ -62,7 +62,12 @@ def command(arguments: Sequence[str]) -> list[str]:
 def environment(folder: Path) -> dict[str, str]:
     """Nothing of the person's own data or cache; one thread a process."""
     kept = {name: value for name, value in os.environ.items() if name != "NAS_SEARCH_DATA"}
-    return {**kept, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
+    return {
+        **kept,
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONFAULTHANDLER": "1",
+    }
 
 
 @pytest.fixture

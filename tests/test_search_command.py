@@ -176,6 +176,15 @@ def test_kill_9_of_a_worker_is_made_good(nas_search: CommandLine) -> None:
     assert trials[running.number].state == "cut off"
 
 
+def words_at_the_end(process: subprocess.Popen[str]) -> str:
+    """What it said on stderr; if it does not end, where each of its threads was."""
+    try:
+        return process.communicate(timeout=60)[1]
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)
+        raise AssertionError(process.communicate(timeout=60)[1]) from None
+
+
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 130)])
 def test_interrupted_search_keeps_everything_and_says_how_to_go_on(
     nas_search: CommandLine, name: str, code: int
@@ -184,7 +193,7 @@ def test_interrupted_search_keeps_everything_and_says_how_to_go_on(
     wait_for_a_running_epoch(nas_search, process)
     started = time.monotonic()
     os.killpg(process.pid, signal.Signals[name])
-    _, said = process.communicate(timeout=60)
+    said = words_at_the_end(process)
     assert time.monotonic() - started < 10
     assert process.returncode == code
     assert "the same command goes on" in said
