@@ -1,6 +1,7 @@
 """What several test files share: a small finished study, made once by the real command."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -52,6 +53,8 @@ class CommandLine:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # Tests run in the background of a script inherit an ignored SIGINT; a terminal's don't.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
 
