@@ -14,34 +14,29 @@ def normalise(pixels: torch.Tensor) -> torch.Tensor:
     return pixels.unsqueeze(1).float().sub_(255 * MEAN).div_(255 * STD)
 
 
-class Augment:
-    """Random affine maps (rotation, shear, scale, shift; in this order), one per image.
+def augment(pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    """uint8 pixels (B, H, W), each moved by its map (B, 2, 3), as float32 input (B, 1, H, W).
 
-    Bilinear sampling; what comes from outside the image is black. Draws from `generator`, so that
-    the stream of random numbers is that of the training run and of nothing else.
+    Bilinear sampling; what comes from outside the image is black.
     """
+    grid = F.affine_grid(maps, [len(pixels), 1, *pixels.shape[1:]], align_corners=False)
+    moved = F.grid_sample(pixels.unsqueeze(1).float(), grid, align_corners=False)
+    return normalise(moved.squeeze(1))
 
-    def __init__(self, strengths: Augmentation, generator: torch.Generator) -> None:
-        self._strengths = strengths
-        self._generator = generator
 
-    def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8 pixels (B, H, W) to float32 network input (B, 1, H, W)."""
-        if self._strengths.is_off:
-            return normalise(pixels)
-        theta = self._affine(len(pixels), pixels.shape[-1], pixels.device)
-        grid = F.affine_grid(theta, [len(pixels), 1, *pixels.shape[1:]], align_corners=False)
-        moved = F.grid_sample(pixels.unsqueeze(1).float(), grid, align_corners=False)
-        return normalise(moved.squeeze(1))
+def random_maps(
+    strengths: Augmentation, count: int, size: int, generator: torch.Generator
+) -> torch.Tensor:
+    """Random affine maps (count, 2, 3): rotation, shear, scale, shift, in this order.
 
-    def _affine(self, count: int, size: int, device: torch.device) -> torch.Tensor:
-        """Matrices (count, 2, 3) from output to input coordinates, which run from -1 to 1."""
-        strengths = self._strengths
-        draws = torch.rand(5, count, generator=self._generator, device=device).mul_(2).sub_(1)
-        angle = draws[0] * math.radians(strengths.rotation_degrees)
-        shear = torch.tan(draws[1] * math.radians(strengths.shear_degrees))
-        zoom = 1 + draws[2] * strengths.scale
-        shift = draws[3:] * (2 * strengths.shift_pixels / size)
-        cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
-        rows = torch.stack([cos, cos * shear - sin, shift[0], sin, sin * shear + cos, shift[1]])
-        return rows.T.reshape(count, 2, 3)
+    From output to input coordinates, which run from -1 to 1 over `size` pixels.
+    """
+    device = generator.device
+    draws = torch.rand(5, count, generator=generator, device=device).mul_(2).sub_(1)
+    angle = draws[0] * math.radians(strengths.rotation_degrees)
+    shear = torch.tan(draws[1] * math.radians(strengths.shear_degrees))
+    zoom = 1 + draws[2] * strengths.scale
+    shift = draws[3:] * (2 * strengths.shift_pixels / size)
+    cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    rows = torch.stack([cos, cos * shear - sin, shift[0], sin, sin * shear + cos, shift[1]])
+    return rows.T.reshape(count, 2, 3)

@@ -27,6 +27,7 @@ def confirm(context: Context, trial: int, seed: int) -> None:
         epochs=settings.epochs,
         seed=seed,
         precision=context.precision,
+        lane=context.lane,
     )
     context.tell(Started(trial, record.params, seed))
     started = time.perf_counter()

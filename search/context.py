@@ -1,4 +1,4 @@
-"""What a training in this process has at hand."""
+"""What a training has at hand."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from search.data import Digits
 from search.events import Event
+from search.lane import Lane
 from search.plan import Plan, Precision
 
 if TYPE_CHECKING:
@@ -14,11 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """The plan and its study, the digits on the device, and whom to tell what happens."""
+    """The plan and its study, the digits on the device, and whom to tell what happens.
+
+    All but the lane is shared by the trainings of a process.
+    """
 
     plan: Plan
     study: "optuna.Study"
     digits: Digits
     device: str
+    lane: Lane
     precision: Precision
     tell: Callable[[Event], None]

@@ -4,7 +4,7 @@ import multiprocessing
 import multiprocessing.connection
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
@@ -12,18 +12,20 @@ from results.errors import NasSearchError
 from search import worker
 from search.events import CutOff, Event, Finished, Started, TaskDone, TaskFailed
 from search.plan import Plan
-from search.worker import Task
+from search.task import Task
 
 DEATHS_PER_WORKER = 3
 
 
 @dataclass
 class _Member:
-    index: int
+    device: str
+    places: int
     process: multiprocessing.process.BaseProcess
     connection: multiprocessing.connection.Connection
-    task: Task | None = None
-    training: Started | None = None
+    tasks: list[Task] = field(default_factory=list)
+    training: set[tuple[int, int | None]] = field(default_factory=set)
+    """Trial and seed of what has started and not ended."""
 
 
 class Crew:
@@ -49,7 +51,7 @@ class Crew:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        busy = any(member.task for member in self._members)
+        busy = any(member.tasks for member in self._members)
         for member in self._members:
             member.process.kill()
         for member in self._members:
@@ -58,17 +60,19 @@ class Crew:
             self._on_death()
 
     def work(self, tasks: Iterable[Task]) -> Iterator[Event]:
-        """Gives the tasks to idle workers in their order; yields what the workers tell.
+        """Gives the tasks to workers with a place, in their order; yields what the workers tell.
 
         Raises NasSearchError when a worker can't go on, or workers keep dying.
         """
         waiting = deque(tasks)
-        self._members = self._members or [self._start(n) for n in range(self.plan.workers)]
+        self._members = self._members or [self._start(*each) for each in self.plan.processes]
         while True:
-            for member in self._members:
-                if member.task is None and waiting:
-                    self._give(member, waiting.popleft())
-            busy = {m.connection: m for m in self._members if m.task is not None}
+            # One place each in turn, so that no device gets its second task before all have one.
+            for place in range(self.plan.workers):
+                for member in self._members:
+                    if len(member.tasks) == place < member.places and waiting:
+                        self._give(member, waiting.popleft())
+            busy = {member.connection: member for member in self._members if member.tasks}
             if not busy:
                 return
             for connection in multiprocessing.connection.wait(list(busy)):
@@ -76,39 +80,40 @@ class Crew:
                 try:
                     event: Event = member.connection.recv()
                 except (EOFError, OSError):
-                    if member.training is not None:
-                        yield CutOff(member.training.trial, member.training.seed)
-                    waiting.appendleft(self._replace(member))
+                    yield from (CutOff(trial, seed) for trial, seed in member.training)
+                    waiting.extendleft(reversed(self._replace(member)))
                     continue
                 if isinstance(event, TaskFailed):
                     raise NasSearchError(event.message)
                 if isinstance(event, TaskDone):
-                    member.task = None
+                    member.tasks.remove(event.task)
                     continue
-                if isinstance(event, Started | Finished):
-                    member.training = event if isinstance(event, Started) else None
+                if isinstance(event, Started):
+                    member.training.add((event.trial, event.seed))
+                if isinstance(event, Finished | CutOff):
+                    member.training.discard((event.trial, event.seed))
                 yield event
 
     def _give(self, member: _Member, task: Task) -> None:
-        member.task = task
+        member.tasks.append(task)
         try:
             member.connection.send(task)
         except OSError:  # it is gone; reading from it will say so
             return
 
-    def _start(self, index: int) -> _Member:
+    def _start(self, device: str, places: int) -> _Member:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=worker.main,
-            args=(self.plan, index, theirs),
-            name=f"nas-search worker {index}",
+            args=(self.plan, device, places, theirs),
+            name=f"nas-search worker on {device}",
             daemon=True,
         )
         process.start()
         theirs.close()
-        return _Member(index, process, ours)
+        return _Member(device, places, process, ours)
 
-    def _replace(self, member: _Member) -> Task:
+    def _replace(self, member: _Member) -> list[Task]:
         member.process.join()
         self._deaths += 1
         self._on_death()
@@ -117,7 +122,5 @@ class Crew:
                 f"worker processes keep dying (the last with exit code "
                 f"{member.process.exitcode}): perhaps too little memory; try fewer --workers"
             )
-        task = member.task
-        assert task is not None
-        self._members[self._members.index(member)] = self._start(member.index)
-        return task
+        self._members[self._members.index(member)] = self._start(member.device, member.places)
+        return member.tasks

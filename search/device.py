@@ -38,10 +38,14 @@ def resolve_devices(names: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chosen))
 
 
+WORKERS_PER_GPU = 8
+"""Not measured yet. One network of this size leaves most of a GPU idle."""
+
+
 def default_workers(devices: tuple[str, ...]) -> int:
-    """One worker a GPU; on the CPU one a physical core that this process may use."""
+    """Some for each GPU; on the CPU one for each physical core that this process may use."""
     if devices != ("cpu",):
-        return len(devices)
+        return WORKERS_PER_GPU * len(devices)
     import psutil
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

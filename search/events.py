@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from search.task import Task
+
 
 @dataclass(frozen=True)
 class Started:
@@ -52,7 +54,9 @@ class CutOff:
 
 @dataclass(frozen=True)
 class TaskDone:
-    """A worker has finished what it was given and waits for more."""
+    """A task is done; the worker waits for more."""
+
+    task: Task
 
 
 @dataclass(frozen=True)

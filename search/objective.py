@@ -133,6 +133,7 @@ class Objective:
             epochs=self._settings.epochs,
             seed=seed,
             precision=context.precision,
+            lane=context.lane,
         )
 
     def _follow(

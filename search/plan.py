@@ -31,6 +31,18 @@ class Plan:
     confirm_seeds: int
 
     @property
+    def processes(self) -> tuple[tuple[str, int], ...]:
+        """The device of each worker process, and how many trainings it runs at once.
+
+        Workers are dealt out over the devices. Those of a GPU share a process, as its memory and
+        its time are shared best within one; on the CPU each is a process, as threads of Python
+        would wait for each other.
+        """
+        dealt = [self.devices[n % len(self.devices)] for n in range(self.workers)]
+        shared = tuple((name, dealt.count(name)) for name in dict.fromkeys(dealt) if name != "cpu")
+        return shared + (("cpu", 1),) * dealt.count("cpu")
+
+    @property
     def most_draws(self) -> int:
         """Draws after which a search that finds nothing to train gives up."""
         return 1_000 + 20 * self.trials

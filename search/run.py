@@ -10,7 +10,7 @@ from search.crew import Crew
 from search.plan import Plan
 from search.progress import Tally, make_display, say
 from search.study import SEED_KEY, DeadTrials, make_or_resume
-from search.worker import ConfirmTask, SearchTask, Task
+from search.task import ConfirmTask, SearchTask, Task
 
 if TYPE_CHECKING:
     import optuna

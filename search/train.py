@@ -1,13 +1,15 @@
 """Training of one network: a run yields the metrics of each epoch, who listens decides.
 
-Knows neither Optuna nor the terminal. Everything of a step happens on the device: the batch is
-picked by index from the resident pixels, augmented, trained on, averaged; nothing is read back
-before the epoch ends.
+Knows neither Optuna nor the terminal. Everything of a step happens on the device and is read from
+tensors there: the images by index from the resident pixels, their random maps, the learning rate.
+So a step is the same work every time, and many of them can be launched as one (see
+`search.lane`). What is random for each image is drawn on the device once per epoch, what is random
+for each activation in the step; nothing is read back before the epoch ends.
 """
 
 import copy
 import math
-import time
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,9 +17,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search.augment import Augment, normalise
+from search.augment import augment, normalise, random_maps
 from search.data import Examples
 from search.flat import FlatNetwork
+from search.lane import CaptureError, EagerCudaLane, Lane, Repeated, make_lane
+from search.optimizer import make_optimizer
 from search.plan import Precision, derived_seed
 from search.schedule import learning_rates
 from space import Configuration, Recipe
@@ -25,6 +29,12 @@ from space.dropout import Dropout
 from space.network import build_network
 
 EVALUATION_BATCH = 1_000
+
+STEPS_PER_LAUNCH = 16
+"""More make an epoch fewer launches, and the capture of a trial's graphs longer."""
+
+_BUILDING = threading.Lock()
+"""Networks are initialised from torch's global random state."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,10 @@ class TrainingRun:
     The same arguments give the same numbers on a CPU, whatever else draws random numbers. Each
     epoch is a new permutation of the training images, cut into full batches; the incomplete last
     batch is left out.
+
+    `eager_reason`: why its steps could not be captured though the lane captures; "" if all went
+    well. `capture_seconds`: what capturing took, part of the first epoch's `train_seconds` and
+    `evaluation_seconds` on a CPU clock, but not on the device's.
     """
 
     def __init__(
@@ -77,32 +91,19 @@ class TrainingRun:
         epochs: int,
         seed: int,
         precision: Precision = "float32",
+        lane: Lane | None = None,
     ) -> None:
-        recipe = configuration.recipe
-        device = train.images.device
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derived_seed(seed, "weights"))
-            network = build_network(configuration.architecture, dropout=recipe.dropout)
-        self._live = FlatNetwork(network, device)
-        self._measured = self._live
-        if recipe.ema_decay:
-            self._measured = FlatNetwork(copy.deepcopy(network), device)
-            self._measured.copy_from(self._live)
-        self._recipe = recipe
+        self._configuration = configuration
         self._train, self._evaluation = train, evaluation
         self._epochs = epochs
-        self._batch_size, self._steps = full_batches(recipe, train)
+        self._seed = seed
         self._autocast = precision == "bfloat16"
-        self._generator = torch.Generator(device).manual_seed(derived_seed(seed, "batches"))
-        self._augment = Augment(recipe.augmentation, self._generator)
-        for module in network.modules():
-            if isinstance(module, Dropout):
-                module.generator = self._generator
-        self._learning_rate = torch.zeros((), device=device)
-        self._average_fraction = torch.zeros((), device=device)
-        self._optimizer = _optimizer(recipe, self._live.weights, self._learning_rate)
-        self._loss_sum = torch.zeros((), device=device)
-        self._correct = torch.zeros((), device=device)
+        self._batch_size, self._steps = full_batches(configuration.recipe, train)
+        self._lane = lane or make_lane(train.images.device)
+        self.eager_reason = ""
+        self.capture_seconds = 0.0
+        with self._lane.active():
+            self._prepare()
 
     @property
     def network(self) -> nn.Module:
@@ -110,60 +111,149 @@ class TrainingRun:
         return self._measured.network.eval()
 
     def __iter__(self) -> Iterator[EpochMetrics]:
-        device = self._learning_rate.device
-        rates = torch.tensor(
-            learning_rates(self._recipe, epochs=self._epochs, steps_per_epoch=self._steps),
-            device=device,
-        )
-        steps = torch.arange(1, len(rates) + 1, device=device)
-        fractions = 1 - torch.clamp((1 + steps) / (10 + steps), max=self._recipe.ema_decay)
-        for epoch in range(1, self._epochs + 1):
-            started = time.perf_counter()
-            self._live.network.train()
-            self._loss_sum.zero_()
-            self._correct.zero_()
-            order = torch.randperm(len(self._train), generator=self._generator, device=device)
-            first = (epoch - 1) * self._steps
-            for step, positions in enumerate(
-                torch.split(order, self._batch_size)[: self._steps], first
-            ):
-                self._learning_rate.copy_(rates[step])
-                self._average_fraction.copy_(fractions[step])
-                self._step(positions)
-            images = self._steps * self._batch_size
-            train_loss = self._loss_sum.item() / images
-            train_accuracy = 100 * self._correct.item() / images
-            trained = time.perf_counter()
-            loss, accuracy = evaluate(self.network, self._evaluation)
-            metrics = EpochMetrics(
-                epoch=epoch,
-                train_loss=train_loss,
-                train_accuracy=train_accuracy,
-                loss=loss,
-                accuracy=accuracy,
-                train_seconds=trained - started,
-                evaluation_seconds=time.perf_counter() - trained,
-            )
-            yield metrics
-            if not metrics.is_finite:
-                return
+        try:
+            yield from self._run()
+        except CaptureError as error:
+            # All is captured before the first epoch is yielded: begin again, call by call.
+            self.eager_reason = str(error)
+            self._lane = EagerCudaLane(self._lane.device)
+            with self._lane.active():
+                self._prepare()
+            yield from self._run()
 
-    def _step(self, positions: torch.Tensor) -> None:
-        pixels, labels = self._train.batch(positions)
-        images = self._augment(pixels)
+    def _prepare(self) -> None:
+        """Makes every tensor of the run, from its seed."""
+        recipe, device = self._configuration.recipe, self._lane.device
+        with _BUILDING, torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(derived_seed(self._seed, "weights"))
+            network = build_network(self._configuration.architecture, dropout=recipe.dropout)
+        self._live = FlatNetwork(network, device)
+        self._measured = self._live
+        if recipe.ema_decay:
+            self._measured = FlatNetwork(copy.deepcopy(network), device)
+            self._measured.copy_from(self._live)
+        self._generator = torch.Generator(device).manual_seed(derived_seed(self._seed, "batches"))
+        for module in network.modules():
+            if isinstance(module, Dropout):
+                module.generator = self._generator
+        self._schedule = _schedule(recipe, self._epochs, self._steps).to(device)
+        # Of the epoch, a row for each step:
+        shape = (self._steps, self._batch_size)
+        self._chosen = torch.zeros(shape, dtype=torch.int64, device=device)
+        self._maps = torch.zeros(*shape, 2, 3, device=device)
+        self._rates = torch.zeros(self._steps, 2, device=device)
+        # Of the step:
+        self._step_index = torch.zeros(1, dtype=torch.int64, device=device)
+        self._now = torch.zeros(1, 2, device=device)
+        self._optimizer = make_optimizer(recipe, self._live.weights, self._now[0, 0])
+        self._training_sums = Sums(device)
+        self._evaluation_sums = Sums(device)
+        self._training = Repeated(self._step, self._lane, self._generator, at_once=STEPS_PER_LAUNCH)
+        self._evaluating = Repeated(self._evaluate, self._lane, self._generator)
+
+    def _run(self) -> Iterator[EpochMetrics]:
+        try:
+            for epoch in range(1, self._epochs + 1):
+                with self._lane.active():
+                    metrics = self._epoch(epoch)
+                yield metrics
+                if not metrics.is_finite:
+                    return
+        finally:
+            self._training.forget()
+            self._evaluating.forget()
+
+    def _epoch(self, epoch: int) -> EpochMetrics:
+        lane = self._lane
+        if lane.captures and epoch == 1:
+            self._evaluating.run()  # runs once before it can be captured
+        started = lane.mark()
+        self._draw(epoch)
+        self._live.network.train()
+        self._training_sums.zero()
+        self._training.run(self._steps)
+        trained = lane.mark()
+        self._evaluating.run()
+        evaluated = lane.mark()
+        train_loss, train_accuracy = self._training_sums.read(self._steps * self._batch_size)
+        loss, accuracy = self._evaluation_sums.read(len(self._evaluation))
+        self.capture_seconds = self._training.capture_seconds + self._evaluating.capture_seconds
+        return EpochMetrics(
+            epoch=epoch,
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
+            loss=loss,
+            accuracy=accuracy,
+            train_seconds=lane.seconds_between(started, trained),
+            evaluation_seconds=lane.seconds_between(trained, evaluated),
+        )
+
+    def _draw(self, epoch: int) -> None:
+        """Fills the tables of an epoch."""
+        images = self._train.images
+        order = torch.randperm(len(self._train), generator=self._generator, device=images.device)
+        positions = order[: self._chosen.numel()].view_as(self._chosen)
+        torch.take(self._train.indices, positions, out=self._chosen)
+        strengths = self._configuration.recipe.augmentation
+        if not strengths.is_off:
+            maps = random_maps(strengths, positions.numel(), images.shape[-1], self._generator)
+            self._maps.copy_(maps.view_as(self._maps))
+        self._rates.copy_(self._schedule[epoch - 1])
+        self._step_index.zero_()
+
+    def _step(self) -> None:
+        recipe, weights = self._configuration.recipe, self._live.weights
+        chosen = self._chosen.index_select(0, self._step_index)[0]
+        pixels, labels = self._train.images[chosen], self._train.labels[chosen].long()
+        if recipe.augmentation.is_off:
+            images = normalise(pixels)
+        else:
+            images = augment(pixels, self._maps.index_select(0, self._step_index)[0])
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._autocast):
             logits = self._live.network(images)
         logits = logits.float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
-        assert self._live.weights.grad is not None
-        self._live.weights.grad.zero_()
+        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        assert weights.grad is not None
+        weights.grad.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
+        torch.index_select(self._rates, 0, self._step_index, out=self._now)
         self._optimizer.step()
         if self._measured is not self._live:
-            self._measured.move_towards(self._live, self._average_fraction)
-        with torch.no_grad():
-            self._loss_sum += loss * len(labels)
-            self._correct += (logits.argmax(1) == labels).sum()
+            self._measured.move_towards(self._live, self._now[0, 1])
+        self._training_sums.add(loss * len(labels), logits, labels)
+        self._step_index += 1
+
+    def _evaluate(self) -> None:
+        self._evaluation_sums.zero()
+        _add_up(self.network, self._evaluation, self._evaluation_sums)
+
+
+class Sums:
+    """Loss and correct answers added up on the device, read once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._sums = torch.zeros(2, device=device)
+
+    def zero(self) -> None:
+        self._sums.zero_()
+
+    @torch.no_grad()
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """A batch: its summed loss (0-dimensional), logits (B, classes) and labels (B,)."""
+        self._sums += torch.stack((loss, (logits.argmax(1) == labels).sum()))
+
+    def read(self, count: int) -> tuple[float, float]:
+        """Mean loss and accuracy in percent over `count` images. Waits for the device."""
+        loss, correct = self._sums.tolist()
+        return loss / count, 100 * correct / count
+
+
+def _schedule(recipe: Recipe, epochs: int, steps: int) -> torch.Tensor:
+    """Learning rate and averaging fraction of every step, (epochs, steps, 2)."""
+    rates = torch.tensor(learning_rates(recipe, epochs=epochs, steps_per_epoch=steps))
+    step = torch.arange(1, len(rates) + 1)
+    fractions = 1 - torch.clamp((1 + step) / (10 + step), max=recipe.ema_decay)
+    return torch.stack((rates, fractions), dim=1).view(epochs, steps, 2)
 
 
 def full_batches(recipe: Recipe, train: Examples) -> tuple[int, int]:
@@ -172,37 +262,16 @@ def full_batches(recipe: Recipe, train: Examples) -> tuple[int, int]:
     return size, len(train) // size
 
 
-@torch.inference_mode()
 def evaluate(network: nn.Module, examples: Examples) -> tuple[float, float]:
     """Mean cross-entropy (nats) and accuracy (percent) of a network in evaluation mode."""
-    loss = torch.zeros((), device=examples.images.device)
-    correct = torch.zeros((), device=examples.images.device)
-    positions = torch.arange(len(examples), device=examples.images.device)
-    for chunk in torch.split(positions, EVALUATION_BATCH):
-        pixels, labels = examples.batch(chunk)
-        logits = network(normalise(pixels))
-        loss += F.cross_entropy(logits, labels, reduction="sum")
-        correct += (logits.argmax(1) == labels).sum()
-    return loss.item() / len(examples), 100 * correct.item() / len(examples)
+    sums = Sums(examples.images.device)
+    _add_up(network, examples, sums)
+    return sums.read(len(examples))
 
 
-def _optimizer(
-    recipe: Recipe, weights: torch.Tensor, learning_rate: torch.Tensor
-) -> torch.optim.Optimizer:
-    """Fused, with the learning rate read from a tensor: no host value changes between steps."""
-    if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(
-            [weights],
-            lr=learning_rate,
-            betas=(recipe.momentum, 0.999),
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-    return torch.optim.SGD(
-        [weights],
-        lr=learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov and recipe.momentum > 0,
-        weight_decay=recipe.weight_decay,
-        fused=True,
-    )
+@torch.no_grad()
+def _add_up(network: nn.Module, examples: Examples, sums: Sums) -> None:
+    for chosen in torch.split(examples.indices, EVALUATION_BATCH):
+        labels = examples.labels[chosen].long()
+        logits = network(normalise(examples.images[chosen]))
+        sums.add(F.cross_entropy(logits, labels, reduction="sum"), logits, labels)

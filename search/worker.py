@@ -1,17 +1,21 @@
 """A worker process: gets tasks through a pipe, works on them, tells what happens.
 
-It may be killed at any moment: what it told the storage is kept, and what it had begun is handed
-back by whoever finds it gone. When the process that started it is gone, it ends itself.
+It works on as many tasks at once as it is told, a thread each; they share the digits and the
+connection to the study. It may be killed at any moment: what it told the storage is kept, and what
+it had begun is handed back by whoever finds it gone. When the process that started it is gone, it
+ends itself.
 """
 
+import dataclasses
 import multiprocessing
 import multiprocessing.connection
 import os
+import queue
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
@@ -21,6 +25,7 @@ from search import study as studies
 from search.events import Event, TaskDone, TaskFailed
 from search.plan import Plan
 from search.study import DeadTrials
+from search.task import SearchTask, Task
 
 if TYPE_CHECKING:
     from search.context import Context
@@ -29,66 +34,90 @@ IDLE_SECONDS = 0.2
 FAILURES_IN_A_ROW = 10
 
 
-@dataclass(frozen=True)
-class SearchTask:
-    """Train trials until the study has as many as the plan asks for."""
-
-
-@dataclass(frozen=True)
-class ConfirmTask:
-    """Retrain a finalist on all training images from one seed and measure it on the test images."""
-
-    trial: int
-    seed: int
-
-
-Task = SearchTask | ConfirmTask
-
-
-def make_context(plan: Plan, index: int, tell: Callable[[Event], None]) -> "Context":
-    """Connects to the study and loads the digits, for worker number `index`."""
+def make_context(plan: Plan, device: str, tell: Callable[[Event], None]) -> "Context":
+    """Connects to the study and loads the digits."""
     from search.context import Context
+    from search.lane import make_lane
     from search.train import best_precision
 
-    device = plan.devices[index % len(plan.devices)]
     return Context(
         plan=plan,
         study=studies.load(open_storage(plan.storage, create=False), plan),
         digits=plan.data.load(device),
         device=device,
+        lane=make_lane(device),
         precision=plan.precision or best_precision(device),
         tell=tell,
     )
 
 
-def main(plan: Plan, index: int, connection: "multiprocessing.connection.Connection") -> None:
+class Worker:
+    """The threads of a worker process and what they share."""
+
+    def __init__(
+        self, plan: Plan, device: str, connection: "multiprocessing.connection.Connection"
+    ) -> None:
+        self._plan, self._device, self._connection = plan, device, connection
+        self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+        self._telling = threading.Lock()
+        self._making = threading.Lock()
+        self._shared: Context | None = None
+
+    def work(self, threads: int) -> None:
+        """Takes tasks from the pipe until it closes."""
+        for _ in range(threads):
+            threading.Thread(target=self._take_tasks, daemon=True).start()
+        while True:
+            try:
+                self._tasks.put(self._connection.recv())
+            except EOFError:
+                return
+
+    def _tell(self, event: Event) -> None:
+        with self._telling:
+            self._connection.send(event)
+
+    def _take_tasks(self) -> None:
+        import torch
+
+        torch.set_num_threads(1)  # workers use a machine better than threads of torch do
+        context: Context | None = None
+        while True:
+            task = self._tasks.get()
+            try:
+                with storage_errors(shown_url(self._plan.storage)):
+                    context = context or self._context()
+                    run(context, task)
+            except NasSearchError as error:
+                self._tell(TaskFailed(str(error)))
+            except OSError as error:
+                self._tell(
+                    TaskFailed(f"{error.strerror or error}: {error.filename or self._plan.out}")
+                )
+            except Exception as error:
+                if os.environ.get("NAS_SEARCH_DEBUG"):
+                    traceback.print_exc()
+                self._tell(TaskFailed(f"{type(error).__name__}: {error}".splitlines()[0]))
+            else:
+                self._tell(TaskDone(task))
+
+    def _context(self) -> "Context":
+        from search.lane import make_lane
+
+        with self._making:
+            if self._shared is None:
+                self._shared = make_context(self._plan, self._device, self._tell)
+                return self._shared
+        return dataclasses.replace(self._shared, lane=make_lane(self._device))
+
+
+def main(
+    plan: Plan, device: str, threads: int, connection: "multiprocessing.connection.Connection"
+) -> None:
     """Entry point of the process. Ends when the pipe closes or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _end_with_parent()
-    import torch
-
-    torch.set_num_threads(1)  # workers use a machine better than threads do
-    tell: Callable[[Event], None] = connection.send
-    context: Context | None = None
-    while True:
-        try:
-            task: Task = connection.recv()
-        except EOFError:
-            return
-        try:
-            with storage_errors(shown_url(plan.storage)):
-                context = context or make_context(plan, index, tell)
-                run(context, task)
-        except NasSearchError as error:
-            tell(TaskFailed(str(error)))
-        except OSError as error:
-            tell(TaskFailed(f"{error.strerror or error}: {error.filename or plan.out}"))
-        except Exception as error:
-            if os.environ.get("NAS_SEARCH_DEBUG"):
-                raise
-            tell(TaskFailed(f"{type(error).__name__}: {error}".splitlines()[0]))
-        else:
-            tell(TaskDone())
+    Worker(plan, device, connection).work(threads)
 
 
 def run(context: "Context", task: Task) -> None:

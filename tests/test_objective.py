@@ -18,6 +18,7 @@ from search.confirm import confirm
 from search.context import Context
 from search.data import DataSource, Digits, Examples
 from search.events import Event, Finished
+from search.lane import make_lane
 from search.objective import Objective, TrialError
 from search.plan import Plan
 from search.strategy import make_pruner, make_sampler
@@ -75,7 +76,10 @@ class Bench:
         self.study.set_user_attr("folder", "bench")
         self.study.set_user_attr("settings", self.settings.model_dump(mode="json"))
         self.told: list[Event] = []
-        self.context = Context(self.plan, self.study, digits, "cpu", "float32", self.told.append)
+        lane = make_lane("cpu")
+        self.context = Context(
+            self.plan, self.study, digits, "cpu", lane, "float32", self.told.append
+        )
         self.objective = Objective(self.context)
 
     def run(self, params: dict[str, Any] | None = None) -> TrialRecord:

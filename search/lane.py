@@ -1,0 +1,174 @@
+"""Where the work of one training runs, and how work that repeats is launched.
+
+A network of a few thousand parameters leaves a GPU idle: a step is some hundred kernels of a few
+microseconds each, and launching one takes longer than running it. So the work of several steps is
+captured once as a CUDA graph and launched as one; and several trainings run at once, each on a
+stream of its own. A CPU runs the same work call by call.
+
+Considered: one process per training (processes take turns on a GPU, streams do not), and fusing
+several trainings into wider kernels (only networks of the same shape can be fused).
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+
+Work = Callable[[], None]
+
+
+class CaptureError(Exception):
+    """The work can't be captured; it can still run call by call."""
+
+
+class Lane:
+    """A place to run one training at a time: on a CPU, simply here and now."""
+
+    captures = False
+    """Whether repeated work is worth capturing here."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+
+    def active(self) -> AbstractContextManager[Any]:
+        """A context in which what this thread asks torch for runs on this lane."""
+        return nullcontext()
+
+    def capture(self, work: Work, generator: torch.Generator) -> Work:
+        """What runs `work` again in one launch, with fresh draws of `generator` each time.
+
+        Does not run it. `work` must have run once, must read and write tensors that stay where they
+        are, and must not wait for the device. Raises CaptureError.
+        """
+        raise CaptureError(f"{self.device.type} has no graphs")
+
+    def mark(self) -> Any:
+        """A moment in the order of this lane's work, for `seconds_between`."""
+        return time.perf_counter()
+
+    def seconds_between(self, first: Any, second: Any) -> float:
+        """Seconds from one mark to a later one; the work up to the later one must be done."""
+        return float(second - first)
+
+
+class EagerCudaLane(Lane):
+    """A stream of a GPU on which every kernel is launched by itself."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        # What was put on the device so far, the data above all, was put there by another stream.
+        self._stream.wait_stream(torch.cuda.current_stream(device))
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        with torch.cuda.stream(self._stream), torch.autograd.set_multithreading_enabled(False):
+            # One thread per device runs everyone's backward passes otherwise.
+            yield
+
+    def mark(self) -> torch.cuda.Event:
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record(self._stream)
+        return event
+
+    def seconds_between(self, first: torch.cuda.Event, second: torch.cuda.Event) -> float:
+        return float(first.elapsed_time(second)) / 1_000
+
+
+class CudaLane(EagerCudaLane):
+    """A stream of a GPU that captures work as CUDA graphs.
+
+    All graphs of a lane share one pool of memory, so what a training leaves behind the next one
+    uses: a lane takes as much as its largest training. That is safe because graphs of one lane
+    never run at once, and none runs after a later training has begun to capture.
+    """
+
+    captures = True
+
+    _capturing = threading.Lock()
+    """torch allows one capture at a time in a process."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(device)
+        self._anchor: torch.cuda.CUDAGraph | None = None
+
+    def capture(self, work: Work, generator: torch.Generator) -> Work:
+        if self._anchor is None:  # a pool lives as long as a graph that uses it: this one is kept
+            nothing = torch.zeros(1, device=self.device)
+            self._anchor = self._captured(lambda: nothing.add_(1))
+        return self._captured(work, generator, self._anchor.pool()).replay
+
+    def _captured(
+        self,
+        work: Callable[[], object],
+        generator: torch.Generator | None = None,
+        pool: Any = None,
+    ) -> torch.cuda.CUDAGraph:
+        """The graph. torch.cuda.graph is not used: it waits for all streams of the device."""
+        graph = torch.cuda.CUDAGraph()
+        if generator is not None:
+            graph.register_generator_state(generator)
+        with self._capturing:
+            try:
+                # Other threads may allocate meanwhile: only this one's calls are restricted.
+                graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+                try:
+                    work()
+                finally:
+                    graph.capture_end()
+            except Exception as error:
+                cause = error.__context__ or error  # ending a broken capture raises once more
+                raise CaptureError(f"{type(cause).__name__}: {cause}".splitlines()[0]) from error
+        return graph
+
+
+def make_lane(device: torch.device | str, *, graphs: bool = True) -> Lane:
+    """A new lane on a device."""
+    device = torch.device(device)
+    if device.type != "cuda":
+        return Lane(device)
+    return CudaLane(device) if graphs else EagerCudaLane(device)
+
+
+class Repeated:
+    """Work that is repeated unchanged, `at_once` times a launch where the lane captures.
+
+    The first launch runs call by call: whatever allocates or chooses on first use does so then.
+    """
+
+    def __init__(
+        self, work: Work, lane: Lane, generator: torch.Generator, *, at_once: int = 1
+    ) -> None:
+        self._work, self._lane, self._generator = work, lane, generator
+        self._at_once = at_once
+        self._launches: dict[int, Work] = {}
+        self._has_run = False
+        self.capture_seconds = 0.0
+
+    def run(self, times: int = 1) -> None:
+        """Runs the work so many times. Raises CaptureError, then nothing of this launch ran."""
+        full, rest = divmod(times, self._at_once)
+        for count in [self._at_once] * full + [rest] * (rest > 0):
+            if self._lane.captures and self._has_run:
+                self._launch(count)()
+            else:
+                self._call(count)
+                self._has_run = True
+
+    def forget(self) -> None:
+        """Gives back the memory of what was captured."""
+        self._launches.clear()
+
+    def _launch(self, count: int) -> Work:
+        if count not in self._launches:
+            started = time.perf_counter()
+            self._launches[count] = self._lane.capture(lambda: self._call(count), self._generator)
+            self.capture_seconds += time.perf_counter() - started
+        return self._launches[count]
+
+    def _call(self, count: int) -> None:
+        for _ in range(count):
+            self._work()
