@@ -9,6 +9,7 @@ Considered: one process per training (processes take turns on a GPU, streams do 
 several trainings into wider kernels (only networks of the same shape can be fused).
 """
 
+import functools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -136,7 +137,8 @@ def make_lane(device: torch.device | str, *, graphs: bool = True) -> Lane:
 class Repeated:
     """Work that is repeated unchanged, `at_once` times a launch where the lane captures.
 
-    The first launch runs call by call: whatever allocates or chooses on first use does so then.
+    The first of them run call by call, since what allocates or chooses on first use does so then;
+    whatever is captured is captured right after.
     """
 
     def __init__(
@@ -145,29 +147,36 @@ class Repeated:
         self._work, self._lane, self._generator = work, lane, generator
         self._at_once = at_once
         self._launches: dict[int, Work] = {}
-        self._has_run = False
         self.capture_seconds = 0.0
 
     def run(self, times: int = 1) -> None:
-        """Runs the work so many times. Raises CaptureError, then nothing of this launch ran."""
+        """Runs the work so many times, the same number on every call.
+
+        Raises CaptureError, on the first call only.
+        """
         full, rest = divmod(times, self._at_once)
-        for count in [self._at_once] * full + [rest] * (rest > 0):
-            if self._lane.captures and self._has_run:
-                self._launch(count)()
-            else:
+        counts = [self._at_once] * full + [rest] * (rest > 0)
+        if self._lane.captures and not self._launches:
+            self._call(counts.pop(0))
+            self._capture({self._at_once, rest} - {0} if full else {rest})
+        for count in counts:
+            launch = self._launches.get(count)
+            if launch is None:
                 self._call(count)
-                self._has_run = True
+            else:
+                launch()
 
     def forget(self) -> None:
         """Gives back the memory of what was captured."""
         self._launches.clear()
 
-    def _launch(self, count: int) -> Work:
-        if count not in self._launches:
-            started = time.perf_counter()
-            self._launches[count] = self._lane.capture(lambda: self._call(count), self._generator)
-            self.capture_seconds += time.perf_counter() - started
-        return self._launches[count]
+    def _capture(self, counts: set[int]) -> None:
+        started = time.perf_counter()
+        self._launches = {
+            count: self._lane.capture(functools.partial(self._call, count), self._generator)
+            for count in sorted(counts)
+        }
+        self.capture_seconds += time.perf_counter() - started
 
     def _call(self, count: int) -> None:
         for _ in range(count):

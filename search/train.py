@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from search.augment import augment, normalise, random_maps
 from search.data import Examples
 from search.flat import FlatNetwork
-from search.lane import CaptureError, EagerCudaLane, Lane, Repeated, make_lane
+from search.lane import CaptureError, Lane, Repeated, make_lane
 from search.optimizer import make_optimizer
 from search.plan import Precision, derived_seed
 from search.schedule import learning_rates
@@ -114,9 +114,9 @@ class TrainingRun:
         try:
             yield from self._run()
         except CaptureError as error:
-            # All is captured before the first epoch is yielded: begin again, call by call.
+            # All is captured before the first epoch is yielded, so the run can begin again.
             self.eager_reason = str(error)
-            self._lane = EagerCudaLane(self._lane.device)
+            self._lane = make_lane(self._lane.device, graphs=False)
             with self._lane.active():
                 self._prepare()
             yield from self._run()
@@ -165,8 +165,6 @@ class TrainingRun:
 
     def _epoch(self, epoch: int) -> EpochMetrics:
         lane = self._lane
-        if lane.captures and epoch == 1:
-            self._evaluating.run()  # runs once before it can be captured
         started = lane.mark()
         self._draw(epoch)
         self._live.network.train()
