@@ -141,14 +141,14 @@ def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--workers",
     type=click.IntRange(min=1, max=256),
-    help="Trials trained at once, a process each. Default: one a CPU core, or one a GPU.",
+    help="Trials trained at once. Default: one a CPU core, or 8 a GPU.",
 )
 @click.option(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",
     show_default=True,
-    help="Number format of the convolutions while training (measuring is always float32).",
+    help="Number format of training (measuring is always float32); auto: the faster, measured.",
 )
 @click.option(
     "--finalists",

@@ -8,6 +8,7 @@ from results.selection import complete, finalists
 from results.storage import open_storage, shown_url, storage_errors
 from search.crew import Crew
 from search.plan import Plan
+from search.precision import precision_for
 from search.progress import Tally, make_display, say
 from search.study import SEED_KEY, DeadTrials, make_or_resume
 from search.task import ConfirmTask, SearchTask, Task
@@ -30,6 +31,8 @@ def run(plan: Plan, *, baselines: bool) -> "optuna.Study":
             say(f"study {plan.study} was begun with --seed {begun_with}, goes on with {plan.seed}")
         dead = DeadTrials(study)
         dead.hand_back()
+        if plan.precision is None and "cpu" in plan.devices:
+            precision_for(study, "cpu")  # while no worker disturbs the measurement
         with Crew(plan, on_death=dead.hand_back) as crew:
             _search(plan, study, crew)
             _confirm(plan, study, crew)

@@ -59,17 +59,6 @@ class EpochMetrics:
         return math.isfinite(self.train_loss) and math.isfinite(self.loss)
 
 
-def best_precision(device: str) -> Precision:
-    """bfloat16 where the device multiplies it natively and it was measured to be faster.
-
-    Measured on CPU (AVX-512 BF16, one thread, batch 64 to 256): 1.2 to 1.7 times float32. On GPUs
-    networks of this size are bound by launches, not by arithmetic.
-    """
-    if device == "cpu" and torch.cpu.get_capabilities().get("avx512_bf16"):
-        return "bfloat16"
-    return "float32"
-
-
 class TrainingRun:
     """Trains a configuration from one seed; iterate over it once.
 

@@ -38,15 +38,16 @@ def make_context(plan: Plan, device: str, tell: Callable[[Event], None]) -> "Con
     """Connects to the study and loads the digits."""
     from search.context import Context
     from search.lane import make_lane
-    from search.train import best_precision
+    from search.precision import precision_for
 
+    study = studies.load(open_storage(plan.storage, create=False), plan)
     return Context(
         plan=plan,
-        study=studies.load(open_storage(plan.storage, create=False), plan),
+        study=study,
         digits=plan.data.load(device),
         device=device,
         lane=make_lane(device),
-        precision=plan.precision or best_precision(device),
+        precision=plan.precision or precision_for(study, device),
         tell=tell,
     )
 
