@@ -1,0 +1,55 @@
+"""In which number format a device trains: measured once for a study and a processor, and kept."""
+
+from typing import TYPE_CHECKING
+
+from results.versions import device_name
+from search.plan import Precision
+
+if TYPE_CHECKING:
+    import optuna
+
+WORTH = 1.1
+"""How many times faster bfloat16 must be to be chosen: less could be noise."""
+
+_IMAGES, _EPOCHS = 320, 3
+
+
+def precision_for(study: "optuna.Study", device: str) -> Precision:
+    """float32 or bfloat16, whichever trains faster on this processor.
+
+    The first that asks measures (some seconds), and what it found is kept with the study, so that
+    all workers and resumed runs on processors of that name agree. On a GPU always float32:
+    networks of this size are bound by launches there, not by arithmetic.
+    """
+    if device != "cpu":
+        return "float32"
+    key = f"precision:{device_name(device)}"
+    if key not in study.user_attrs:
+        rates = {each: images_per_second(each) for each in ("float32", "bfloat16")}
+        is_worth_it = rates["bfloat16"] > WORTH * rates["float32"]
+        chosen = "bfloat16" if is_worth_it else "float32"
+        study.set_user_attr(key, {"chosen": chosen, "images_per_second": rates})
+    found: Precision = study.user_attrs[key]["chosen"]
+    return found
+
+
+def images_per_second(precision: Precision) -> int:
+    """Images a second that one CPU thread trains a published net with; the best of some epochs."""
+    import torch
+
+    from search.data import Examples
+    from search.train import TrainingRun
+    from space import baseline
+
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (_IMAGES, 28, 28), dtype=torch.uint8, generator=generator)
+    labels = torch.randint(10, (_IMAGES,), dtype=torch.uint8, generator=generator)
+    train = Examples(pixels, labels, torch.arange(_IMAGES))
+    few = Examples(pixels, labels, torch.arange(10))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in a worker
+    try:
+        run = TrainingRun(baseline("1.3"), train, few, epochs=_EPOCHS, seed=0, precision=precision)
+        return round(_IMAGES / min(metrics.train_seconds for metrics in run))
+    finally:
+        torch.set_num_threads(threads)
