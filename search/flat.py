@@ -17,17 +17,15 @@ class FlatNetwork:
 
     def __init__(self, network: nn.Module, device: torch.device) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last)
-        parameters = list(network.parameters())
-        self.weights = _flat(parameters, device)
+        self.parameters = list(network.parameters())
+        self.weights = _flat(self.parameters, device)
         self.weights.grad = torch.zeros_like(self.weights)
-        for parameter, view, gradient in zip(
-            parameters,
-            _views(self.weights, parameters),
-            _views(self.weights.grad, parameters),
-            strict=True,
+        self._gradients = _views(self.weights.grad, self.parameters)
+        for parameter, view in zip(
+            self.parameters, _views(self.weights, self.parameters), strict=True
         ):
             view.copy_(parameter.data)
-            parameter.data, parameter.grad = view, gradient
+            parameter.data = view
         norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
         statistics = [buffer for norm in norms for buffer in _statistics(norm)]
         self.state = _flat(statistics, device)
@@ -39,6 +37,13 @@ class FlatNetwork:
                 view = next(views)
                 view.copy_(buffer)
                 setattr(norm, name, view)
+
+    def set_gradients(self, gradients: tuple[torch.Tensor, ...]) -> None:
+        """Sets the gradient of `weights` from one of each of `parameters`, in one operation.
+
+        `backward` would add each to its place by itself, after all have been set to zero.
+        """
+        torch._foreach_copy_(self._gradients, gradients)
 
     def copy_from(self, other: "FlatNetwork") -> None:
         """Takes over the numbers of a network of the same architecture."""

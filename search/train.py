@@ -189,7 +189,7 @@ class TrainingRun:
         self._step_index.zero_()
 
     def _step(self) -> None:
-        recipe, weights = self._configuration.recipe, self._live.weights
+        recipe, live = self._configuration.recipe, self._live
         chosen = self._chosen.index_select(0, self._step_index)[0]
         pixels, labels = self._train.images[chosen], self._train.labels[chosen].long()
         if recipe.augmentation.is_off:
@@ -197,16 +197,14 @@ class TrainingRun:
         else:
             images = augment(pixels, self._maps.index_select(0, self._step_index)[0])
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._autocast):
-            logits = self._live.network(images)
+            logits = live.network(images)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-        assert weights.grad is not None
-        weights.grad.zero_()
-        loss.backward()  # type: ignore[no-untyped-call]
+        live.set_gradients(torch.autograd.grad(loss, live.parameters))
         torch.index_select(self._rates, 0, self._step_index, out=self._now)
         self._optimizer.step()
-        if self._measured is not self._live:
-            self._measured.move_towards(self._live, self._now[0, 1])
+        if self._measured is not live:
+            self._measured.move_towards(live, self._now[0, 1])
         self._training_sums.add(loss * len(labels), logits, labels)
         self._step_index += 1
 
