@@ -99,15 +99,13 @@ class Bench:
     def speeds(self, name: str, configuration: Configuration, counts: Sequence[int]) -> Speeds:
         """Of a network, with as many trainings at once as the best of `counts`."""
         cores = default_workers(("cpu",))
-        loaders = [count for count in LOADER_PROCESSES if count <= cores]
-        tried = {each: self._script_speed(name, configuration, each).train for each in loaders}
-        loader_processes = max(tried, key=tried.__getitem__)
-        at_once = (
-            {each: self._engine_speed(name, configuration, each).train for each in counts}
-            if len(counts) > 1
-            else {}
+        loader_processes, _ = _best(
+            [count for count in LOADER_PROCESSES if count <= cores],
+            lambda count: self._script_speed(name, configuration, count),
         )
-        trainings = max(at_once, key=at_once.__getitem__) if at_once else counts[0]
+        trainings, at_once = _best(
+            counts, lambda count: self._engine_speed(name, configuration, count)
+        )
         pairs = [
             (
                 self._script_speed(name, configuration, loader_processes),
@@ -192,3 +190,11 @@ class Bench:
         )
         self.tell(f"{name}, engine, {trainings} at once: {measured.train:,.0f} images/s")
         return measured
+
+
+def _best(counts: Sequence[int], measure: Callable[[int], Speed]) -> tuple[int, dict[int, float]]:
+    """The count that trains fastest, and the images per second of each; a single one needs none."""
+    if len(counts) == 1:
+        return counts[0], {}
+    tried = {count: measure(count).train for count in counts}
+    return max(tried, key=tried.__getitem__), tried

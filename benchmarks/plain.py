@@ -51,11 +51,13 @@ def train(
     train_batches = _batches(
         _dataset(source, training, transforms.Compose([rotate, *to_input])),
         recipe.batch_size,
+        device,
         loader_processes,
     )
     test_batches = _batches(
         _dataset(source, evaluation, transforms.Compose(to_input)),
         recipe.batch_size,
+        device,
         loader_processes,
     )
     model = plain_network(configuration.architecture, recipe.dropout).to(device)
@@ -160,7 +162,10 @@ def _test(model: nn.Module, device: str, batches: Batches) -> float:
 
 
 def _batches(
-    dataset: Dataset[tuple[torch.Tensor, torch.Tensor]], batch_size: int, processes: int
+    dataset: Dataset[tuple[torch.Tensor, torch.Tensor]],
+    batch_size: int,
+    device: str,
+    processes: int,
 ) -> Batches:
     return DataLoader(
         dataset,
@@ -170,7 +175,7 @@ def _batches(
         # Kept for all epochs, which flatters the script: its short epochs here would pay for
         # starting them more often than 50,000 images do.
         persistent_workers=processes > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=device.startswith("cuda"),
     )
 
 

@@ -3,6 +3,7 @@
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -66,6 +67,7 @@ def meeting(count: int) -> Iterator[Callable[[], None]]:
 def _begin(threads: int | None, barriers: dict[int, Barrier]) -> None:
     import torch
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends all of them, without a word
     _barriers.update(barriers)
     if threads is not None:
         torch.set_num_threads(threads)
