@@ -43,8 +43,8 @@ def run(folder: Path, *arguments: str) -> dict[str, Any]:
 
 def test_quick_run_prints_one_object(tmp_path: Path) -> None:
     arguments = (
-        *("--dataset", "mnist-sample", "--network", "1.3", "--images", "256", "--seconds", "0.1"),
-        *("--device", "cpu", "--workers", "2", "--accuracy-images", "512"),
+        *("--dataset", "mnist-sample", "--network", "1.3", "--images", "256", "--seconds", "0"),
+        *("--device", "cpu", "--workers", "2", "--accuracy-images", "128"),
         *("--accuracy-log", "log.jsonl"),
     )
     found = run(tmp_path, *arguments)
@@ -74,8 +74,8 @@ def test_quick_run_prints_one_object(tmp_path: Path) -> None:
 
 def test_plain_script_learns() -> None:
     configuration = configurations()["1.3"]
-    training, evaluation = digits.some(SAMPLE, "cpu", 3_000)
-    assert (len(training), len(evaluation)) == (3_000, 600)
+    training, evaluation = digits.some(SAMPLE, "cpu", 2_500)
+    assert (len(training), len(evaluation)) == (2_500, 500)
     epochs = plain.train(
         configuration, SAMPLE, training, evaluation, epochs=2, seed=0, device="cpu"
     )
