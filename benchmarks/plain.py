@@ -6,14 +6,13 @@ and scheduler.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
-from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, Subset
-from torchvision import datasets, transforms
 
 from benchmarks import digits
 from benchmarks.speed import MOST_EPOCHS, Epoch, Speed, time_epochs
@@ -22,6 +21,8 @@ from space import Architecture, Augmentation, Configuration, Recipe
 from space.dropout import Dropout
 from space.network import build_network
 
+Transform = Callable[[Any], torch.Tensor]
+"""From a PIL image to network input (1, 28, 28)."""
 Batches = DataLoader[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -45,6 +46,8 @@ def train(
     rotation = recipe.augmentation.rotation_degrees
     if recipe != _of_a_write_up(recipe):
         raise ValueError("the plain script knows only the recipes of the write-ups")
+    from torchvision import transforms  # takes as long as torch, and the engine needs it nowhere
+
     torch.manual_seed(seed)
     to_input = [transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))]
     rotate = transforms.RandomRotation((-rotation, rotation), fill=(0,))
@@ -138,6 +141,7 @@ def _of_a_write_up(recipe: Recipe) -> Recipe:
 def _train_epoch(
     model: nn.Module, device: str, batches: Batches, optimizer: torch.optim.Optimizer
 ) -> float:
+    """Accuracy (percent) while training, which the write-ups show."""
     model.train()
     correct = 0
     for data, target in batches:
@@ -180,8 +184,10 @@ def _batches(
 
 
 def _dataset(
-    source: DataSource, examples: Examples, transform: transforms.Compose
+    source: DataSource, examples: Examples, transform: Transform
 ) -> Dataset[tuple[torch.Tensor, torch.Tensor]]:
+    from torchvision import datasets
+
     if source.folder is None:
         return _Sample(examples, transform)
     whole = datasets.MNIST(str(source.folder), train=True, transform=transform)
@@ -191,7 +197,7 @@ def _dataset(
 class _Sample(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """What torchvision's MNIST does, for digits that are in no file of its layout."""
 
-    def __init__(self, examples: Examples, transform: transforms.Compose) -> None:
+    def __init__(self, examples: Examples, transform: Transform) -> None:
         self._images = examples.images[examples.indices]
         self._labels = examples.labels[examples.indices]
         self._transform = transform
@@ -200,5 +206,7 @@ class _Sample(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return len(self._labels)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:  # type: ignore[override]
+        from PIL import Image
+
         image = Image.fromarray(self._images[index].numpy())
         return self._transform(image), int(self._labels[index])
