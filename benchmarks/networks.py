@@ -1,0 +1,67 @@
+"""The networks that are measured, all with a published recipe that both sides can run."""
+
+import random
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from space import Configuration, Conv, SearchSpace, baseline, footprint
+
+BUDGET = 10_000
+DRAWS = 301
+"""Draws of which the median network is the middle one: feasible, and normalised, since without
+BatchNorm the recipe it borrows would often not train it."""
+
+
+@cache
+def configurations() -> dict[str, Configuration]:
+    """The published networks 1.0 and 1.3, and the space's median network with the recipe of 1.3."""
+    last = _as_published("1.3")
+    return {
+        "1.0": _as_published("1.0"),
+        "1.3": last,
+        "median": last.model_copy(update={"architecture": median_draw().architecture}),
+    }
+
+
+def median_draw() -> Configuration:
+    """The draw with the median of the MACs of `DRAWS` suitable ones; always the same."""
+    space = SearchSpace.for_budget(BUDGET)
+    trial = _RandomTrial(random.Random(0))
+    suitable: list[tuple[int, Configuration]] = []
+    while len(suitable) < DRAWS:
+        drawn = space.sample(trial)
+        cost = footprint(drawn.architecture)
+        normalised = any(
+            isinstance(layer, Conv) and "norm" in layer.then for layer in drawn.architecture.layers
+        )
+        if cost.params < BUDGET and normalised:
+            suitable.append((cost.macs, drawn))
+    return sorted(suitable, key=lambda each: each[0])[DRAWS // 2][1]
+
+
+def _as_published(name: str) -> Configuration:
+    """A baseline with the plain momentum of the write-up in place of Nesterov's."""
+    known = baseline(name)
+    recipe = known.recipe.model_copy(update={"nesterov": False})
+    return known.model_copy(update={"recipe": recipe})
+
+
+class _RandomTrial:
+    """Independent draws, uniform in value or logarithm: the same with any version of Optuna."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._source = source
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        if not log:
+            return self._source.randint(low, high)
+        return round(self.suggest_float(name, low - 0.499, high + 0.499, log=True))
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        if not log:
+            return self._source.uniform(low, high)
+        return float(low * (high / low) ** self._source.random())
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._source.choice(choices)
