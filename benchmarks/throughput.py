@@ -22,7 +22,7 @@ from results.errors import NasSearchError
 from results.versions import device_name, versions
 from search.data import find
 from search.device import default_workers, resolve_devices
-from search.train import best_precision
+from search.precision import measure_precision
 
 FULL = Protocol(images=6_250, seconds=10, pairs=3, seeds=3, epochs=15, accuracy_images=50_000)
 QUICK = Protocol(images=640, seconds=0.6, pairs=2, seeds=1, epochs=2, accuracy_images=2_500)
@@ -85,7 +85,7 @@ def main(
     counts += [] if on_gpu else [workers]
     if quick:
         counts = counts[-1:]
-    precision = best_precision(device)
+    precision = measure_precision(device).chosen
     chosen = {name: each for name, each in configurations().items() if name in (names or NAMES)}
 
     header = {

@@ -1,5 +1,6 @@
 """In which number format a device trains: measured once for a study and a processor, and kept."""
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from results.versions import device_name
@@ -15,22 +16,39 @@ _IMAGES, _EPOCHS = 320, 3
 
 
 def precision_for(study: "optuna.Study", device: str) -> Precision:
-    """float32 or bfloat16, whichever trains faster on this processor.
+    """The number format in which a study trains on a device.
 
     The first that asks measures (some seconds), and what it found is kept with the study, so that
-    all workers and resumed runs on processors of that name agree. On a GPU always float32:
-    networks of this size are bound by launches there, not by arithmetic.
+    all workers and resumed runs on processors of that name agree.
     """
-    if device != "cpu":
-        return "float32"
     key = f"precision:{device_name(device)}"
     if key not in study.user_attrs:
-        rates = {each: images_per_second(each) for each in ("float32", "bfloat16")}
-        is_worth_it = rates["bfloat16"] > WORTH * rates["float32"]
-        chosen = "bfloat16" if is_worth_it else "float32"
-        study.set_user_attr(key, {"chosen": chosen, "images_per_second": rates})
+        study.set_user_attr(key, asdict(measure_precision(device)))
     found: Precision = study.user_attrs[key]["chosen"]
     return found
+
+
+@dataclass(frozen=True)
+class MeasuredPrecision:
+    """What was chosen, and the images a second it was chosen by; none where there is no choice."""
+
+    chosen: Precision
+    images_per_second: dict[Precision, int]
+
+
+def measure_precision(device: str) -> MeasuredPrecision:
+    """float32 or bfloat16, whichever trains faster on this processor.
+
+    On a GPU always float32: networks of this size are bound by launches there, not by arithmetic.
+    """
+    if device != "cpu":
+        return MeasuredPrecision("float32", {})
+    rates: dict[Precision, int] = {
+        "float32": images_per_second("float32"),
+        "bfloat16": images_per_second("bfloat16"),
+    }
+    is_worth_it = rates["bfloat16"] > WORTH * rates["float32"]
+    return MeasuredPrecision("bfloat16" if is_worth_it else "float32", rates)
 
 
 def images_per_second(precision: Precision) -> int:
