@@ -1,7 +1,10 @@
 """What a worker tells the process that shows the progress."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from search.clock import Kind
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,13 @@ class CutOff:
 
 
 @dataclass(frozen=True)
+class TimeSpent:
+    """What a draw took, whatever became of it: seconds by kind."""
+
+    seconds: Mapping[Kind, float]
+
+
+@dataclass(frozen=True)
 class TaskDone:
     """A worker has finished what it was given and waits for more."""
 
@@ -62,4 +72,4 @@ class TaskFailed:
     message: str
 
 
-Event = Started | EpochDone | Finished | CutOff | TaskDone | TaskFailed
+Event = Started | EpochDone | Finished | CutOff | TimeSpent | TaskDone | TaskFailed
