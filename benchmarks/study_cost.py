@@ -51,23 +51,21 @@ DISTRIBUTIONS = {
 }
 
 
-class Stopwatch:
-    """Seconds by what was called."""
+SECONDS: Counter[str] = Counter()
+"""By what was called."""
 
-    seconds: Counter[str] = Counter()
 
-    @classmethod
-    def times(cls, owner: Any, name: str, what: str) -> None:
-        whole: Callable[..., Any] = getattr(owner, name)
+def time_calls(owner: Any, name: str, what: str) -> None:
+    whole: Callable[..., Any] = getattr(owner, name)
 
-        def timed(*arguments: Any, **options: Any) -> Any:
-            started = time.perf_counter()
-            try:
-                return whole(*arguments, **options)
-            finally:
-                cls.seconds[what] += time.perf_counter() - started
+    def timed(*arguments: Any, **options: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return whole(*arguments, **options)
+        finally:
+            SECONDS[what] += time.perf_counter() - started
 
-        setattr(owner, name, timed)
+    setattr(owner, name, timed)
 
 
 class NoTraining:
@@ -80,7 +78,7 @@ class NoTraining:
     def __iter__(self) -> Iterator[EpochMetrics]:
         for epoch in range(1, EPOCHS + 1):
             accuracy = self._luck.uniform(98, 99.5)
-            yield EpochMetrics(epoch, 0.1, 99.0, 0.1, accuracy, 1e-6, 0.0)
+            yield EpochMetrics(epoch, 0.1, 99.0, 0.1, accuracy, 0.001, 0.0)
 
 
 def ended_trial(number: int) -> FrozenTrial:
@@ -157,25 +155,24 @@ def measure(folder: Path, at: int, trials: int, digits: Digits, pruner: str) -> 
     trained = sum(bool(trial.intermediate_values) for trial in before)
     plan = Plan(**{**vars(plan), "trials": trained + trials})
     context = Context(plan, loaded, digits, "cpu", "float32", lambda event: None)
-    Stopwatch.seconds.clear()
+    SECONDS.clear()
     statements.clear()
     started = time.perf_counter()
     worker.search(context)
     whole = time.perf_counter() - started
     draws = len(loaded.get_trials(deepcopy=False)) - len(before)
-    spent = Stopwatch.seconds
     rest = ("asking", "drawing", "reporting", "network")
-    storing = spent["optimize"] - sum(spent[each] for each in rest)
+    storing = SECONDS["optimize"] - sum(SECONDS[each] for each in rest)
     columns = (
-        *(spent[each] for each in ("asking", "drawing", "reporting")),
+        *(SECONDS[each] for each in ("asking", "drawing", "reporting")),
         storing,
-        whole - spent["optimize"],
-        whole - spent["network"],
+        whole - SECONDS["optimize"],
+        whole - SECONDS["network"],
     )
     return (
         f"{at:>7}{draws / trials:>7.2f}"
         + "".join(f"{1e3 * each / trials:>12.2f}" for each in columns)
-        + f"{1e3 * (whole - spent['network']) / draws:>10.2f}"
+        + f"{1e3 * (whole - SECONDS['network']) / draws:>10.2f}"
         + f"{statements['statements'] / trials:>12.1f}{statements['commits'] / trials:>9.1f}"
         + f"{opening:>11.2f}\n"
     )
@@ -190,11 +187,11 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     objective.TrainingRun = NoTraining  # type: ignore[misc,assignment]
-    Stopwatch.times(NoTraining, "__init__", "network")
-    Stopwatch.times(optuna.Study, "ask", "asking")
-    Stopwatch.times(objective.Objective, "_draw", "drawing")
-    Stopwatch.times(objective.Objective, "_follow", "reporting")
-    Stopwatch.times(optuna.Study, "optimize", "optimize")
+    time_calls(NoTraining, "__init__", "network")
+    time_calls(optuna.Study, "ask", "asking")
+    time_calls(objective.Objective, "_draw", "drawing")
+    time_calls(objective.Objective, "_follow", "reporting")
+    time_calls(optuna.Study, "optimize", "optimize")
     digits = DataSource("mnist-sample").load("cpu")
     columns = ("asking", "drawing", "reporting", "storing", "bookkeeping", "ms/trial")
     sys.stdout.write(
