@@ -1,6 +1,7 @@
 """A trial and a confirmation as they are stored: one reader and one writer for each."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -116,6 +117,19 @@ def trained_attributes(
         "seconds": round(train_seconds + evaluation_seconds, 2),
         "images_per_second": round(images_per_epoch * len(history) / train_seconds),
         "history": [vars(epoch) for epoch in history],
+    }
+
+
+def time_attributes(seconds: Mapping[Any, float]) -> dict[str, float]:
+    """Seconds by kind as attributes, without those that nothing was spent on.
+
+    They are those since the attributes of the trial before were taken, by the same worker. So
+    `storage_seconds` has the end of that trial and the beginning of this one.
+    """
+    return {
+        f"{kind}_seconds": round(each, 4)
+        for kind, each in seconds.items()
+        if each > 0 and kind != "waiting"
     }
 
 

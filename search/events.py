@@ -1,8 +1,10 @@
 """What a worker tells the process that shows the progress."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from search.clock import Kind
 from search.task import Task
 
 
@@ -53,6 +55,13 @@ class CutOff:
 
 
 @dataclass(frozen=True)
+class TimeSpent:
+    """What a draw took, whatever became of it: seconds by kind."""
+
+    seconds: Mapping[Kind, float]
+
+
+@dataclass(frozen=True)
 class TaskDone:
     """A task is done; the worker waits for more."""
 
@@ -66,4 +75,4 @@ class TaskFailed:
     message: str
 
 
-Event = Started | EpochDone | Finished | CutOff | TaskDone | TaskFailed
+Event = Started | EpochDone | Finished | CutOff | TimeSpent | TaskDone | TaskFailed

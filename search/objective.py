@@ -4,24 +4,26 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from optuna import TrialPruned
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
 from results.checkpoint import checkpoint_path, save_checkpoint
+from results.ledger import write_out
 from results.record import (
     BUDGET_CONSTRAINT,
     Epoch,
-    TrialRecord,
     drawn_attributes,
     finite,
-    records,
+    time_attributes,
     trained_attributes,
 )
 from results.storage import enqueue_again
 from results.versions import device_name, versions
+from search.clock import Clock, Lap
 from search.context import Context
 from search.events import CutOff, EpochDone, Finished, Started, State
 from search.plan import derived_seed
-from search.study import FOLDER_KEY, WORKER_KEY, is_surplus, this_worker
+from search.register import Register
+from search.study import FOLDER_KEY
 from search.train import TrainingRun, full_batches
 from space import Configuration, footprint
 
@@ -38,14 +40,23 @@ class Surplus(Exception):  # noqa: N818
 
 
 class Objective:
-    """What Optuna calls with each trial; returns its value (see `StudySettings.score`)."""
+    """What Optuna calls with each trial; returns its value (see `StudySettings.score`).
 
-    def __init__(self, context: Context) -> None:
+    Belongs to one thread, as its clock does; those of one process share the register.
+    """
+
+    def __init__(
+        self, context: Context, register: Register | None = None, clock: Clock | None = None
+    ) -> None:
         self._context = context
         self._plan = context.plan
         self._settings = context.plan.settings
         self._study = context.study
+        self._folder = context.study.user_attrs[FOLDER_KEY]
         self._tell = context.tell
+        self._register = register or Register(context.study)
+        self._clock = clock or Clock()
+        self._lap = Lap(self._clock)
 
     def __call__(self, trial: "optuna.Trial") -> float:
         configuration, params = self._draw(trial)
@@ -54,6 +65,8 @@ class Objective:
             ended = self._evaluate(trial, configuration, params)
         except UpdateFinishedTrialError:  # taken for dead by another process, which queued it again
             self._tell(CutOff(trial.number))
+            raise
+        except StorageInternalError:  # nothing can be recorded now
             raise
         except OSError:  # not the trial's fault: a full disk, say
             self._hand_back(trial)
@@ -73,16 +86,16 @@ class Objective:
 
         Raises TrialPruned if it is over the budget, and Surplus if it is one more than asked for.
         """
-        trial.set_user_attr(WORKER_KEY, this_worker())
-        trial.set_user_attr("dataset", self._settings.dataset)
-        configuration = self._settings.space.sample(trial)
-        cost = footprint(configuration.architecture)
+        with self._clock.measuring("sampling"):
+            configuration = self._settings.space.sample(trial)
+            cost = footprint(configuration.architecture)
         excess = cost.params - self._settings.max_params + 1
         trial.set_constraint(BUDGET_CONSTRAINT, excess)
         self._set(trial, drawn_attributes(configuration, cost))
         if excess > 0:
+            self._set(trial, time_attributes(self._lap()))
             raise TrialPruned(f"{cost.params} parameters are over the budget")
-        if is_surplus(self._study, trial.number, self._plan.trials):
+        if self._register.is_surplus(trial.number, self._plan.trials):
             self._hand_back(trial)
             raise Surplus
         return configuration, cost.params
@@ -91,24 +104,27 @@ class Objective:
         self, trial: "optuna.Trial", configuration: Configuration, params: int
     ) -> Finished:
         """Trains, or goes through the history again if the same was trained before."""
-        earlier = self._evaluated_before(trial.number, configuration)
+        earlier = self._register.trained_before(trial.number, configuration)
         if earlier is not None:
             trial.set_user_attr("duplicate_of", earlier.number)
             history, reason = self._follow(trial, iter(earlier.history), params)
         else:
             run = self._training(trial, configuration)
-            history, reason = self._follow(trial, _epochs(run), params)
+            history, reason = self._follow(trial, self._epochs(run), params)
+            self._clock.move(run.capture_seconds, "train", "capture")
+            if run.eager_reason:
+                trial.set_user_attr("eager_reason", run.eager_reason)
         is_complete = not reason and len(history) == self._settings.epochs
         size, count = full_batches(configuration.recipe, self._context.digits.train)
         attributes = trained_attributes(history, self._settings, images_per_epoch=size * count)
         if reason:
             attributes["reason"] = reason
         if earlier is None and is_complete:
-            path = checkpoint_path(self._study.user_attrs[FOLDER_KEY], trial.number)
+            path = checkpoint_path(self._folder, trial.number)
             about = {**trial.user_attrs, **attributes, "study": self._plan.study}
             save_checkpoint(self._plan.out / path, run.network, configuration, about)
             attributes["checkpoint"] = str(path)
-        self._set(trial, attributes)
+        self._set(trial, {**attributes, **time_attributes(self._lap())})
         state: State = "complete" if is_complete else "pruned"
         if earlier is not None:
             state, reason = "duplicate", f"same as trial {earlier.number}"
@@ -126,15 +142,17 @@ class Objective:
             "versions": versions(),
         }
         self._set(trial, made_with)
-        return TrainingRun(
-            configuration,
-            context.digits.train,
-            context.digits.validation,
-            epochs=self._settings.epochs,
-            seed=seed,
-            precision=context.precision,
-            lane=context.lane,
-        )
+        write_out(self._study)  # from here on the trial can be begun again by others
+        with self._clock.measuring("train"):
+            return TrainingRun(
+                configuration,
+                context.digits.train,
+                context.digits.validation,
+                epochs=self._settings.epochs,
+                seed=seed,
+                precision=context.precision,
+                lane=context.lane,
+            )
 
     def _follow(
         self, trial: "optuna.Trial", epochs: Iterator[Epoch], params: int
@@ -158,23 +176,21 @@ class Objective:
     def _hand_back(self, trial: "optuna.Trial") -> None:
         enqueue_again(self._study, self._study.get_trials(deepcopy=False)[trial.number])
 
-    def _evaluated_before(self, number: int, configuration: Configuration) -> TrialRecord | None:
-        wanted = (configuration.architecture.id, configuration.recipe.id)
-        for record in records(self._study)[:number]:
-            ids = (record.attributes.get("architecture_id"), record.attributes.get("recipe_id"))
-            if record.was_trained and ids == wanted and record.history:
-                return record
-        return None
-
-
-def _epochs(run: TrainingRun) -> Iterator[Epoch]:
-    for metrics in run:
-        yield Epoch(
-            epoch=metrics.epoch,
-            train_loss=finite(metrics.train_loss),
-            train_accuracy=metrics.train_accuracy,
-            validation_loss=finite(metrics.loss),
-            validation_accuracy=metrics.accuracy,
-            train_seconds=round(metrics.train_seconds, 4),
-            evaluation_seconds=round(metrics.evaluation_seconds, 4),
-        )
+    def _epochs(self, run: TrainingRun) -> Iterator[Epoch]:
+        """Trains, measuring the time; the seconds of an epoch are the run's own."""
+        metrics = iter(run)
+        while True:
+            with self._clock.measuring("train"):
+                each = next(metrics, None)
+            if each is None:
+                return
+            self._clock.move(each.evaluation_seconds, "train", "evaluation")
+            yield Epoch(
+                epoch=each.epoch,
+                train_loss=finite(each.train_loss),
+                train_accuracy=each.train_accuracy,
+                validation_loss=finite(each.loss),
+                validation_accuracy=each.accuracy,
+                train_seconds=round(each.train_seconds, 4),
+                evaluation_seconds=round(each.evaluation_seconds, 4),
+            )

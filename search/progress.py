@@ -2,8 +2,9 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from search.events import CutOff, EpochDone, Event, Finished, Started
 
@@ -202,6 +203,15 @@ def describe(event: Finished) -> str:
 def cut_off(event: CutOff) -> str:
     """The unexpected end of a training in a few words."""
     return f"{label(event)}: cut off, as its process died or was suspended; it is begun again"
+
+
+def time_line(totals: Mapping[str, Any]) -> str:
+    """Where the time of a search went (see `TimeAccount.totals`), the largest share first."""
+    whole = sum(totals["seconds"].values()) or 1.0
+    shares = sorted(totals["seconds"].items(), key=lambda each: -each[1])
+    said = ", ".join(f"{kind} {100 * seconds / whole:.1f}%" for kind, seconds in shares if seconds)
+    workers = f"{totals['workers']} worker" + ("s" if totals["workers"] > 1 else "")
+    return f"time: {duration(totals['wall_seconds'])} on {workers}; {said}"
 
 
 def duration(seconds: float) -> str:

@@ -6,15 +6,20 @@ from typing import TYPE_CHECKING
 from results.record import confirmations, records
 from results.selection import complete, finalists
 from results.storage import open_storage, shown_url, storage_errors
+from search.clock import TimeAccount
 from search.crew import Crew
+from search.events import TimeSpent
 from search.plan import Plan
 from search.precision import precision_for
-from search.progress import Tally, make_display, say
+from search.progress import Tally, make_display, say, time_line
 from search.study import SEED_KEY, DeadTrials, make_or_resume
 from search.task import ConfirmTask, SearchTask, Task
 
 if TYPE_CHECKING:
     import optuna
+
+TIMING_KEY = "timing"
+"""Study attributes of this name and the start of a run say where its time went."""
 
 
 def run(plan: Plan, *, baselines: bool) -> "optuna.Study":
@@ -51,7 +56,14 @@ def _search(plan: Plan, study: "optuna.Study", crew: Crew) -> None:
     if tally.done >= plan.trials:
         say(f"study {plan.study} has {tally.done} trained trials already, --trials {plan.trials}")
     else:
-        _work(crew, f"search {plan.study}", tally, [SearchTask()] * plan.workers)
+        account = TimeAccount(plan.workers)
+        done_before = tally.done
+        try:
+            _work(crew, f"search {plan.study}", tally, [SearchTask()] * plan.workers, account)
+        finally:
+            totals = account.totals(tally.done - done_before)
+            say(time_line(totals))
+            study.set_user_attr(f"{TIMING_KEY}:{account.started.isoformat()}", totals)
 
 
 def _confirm(plan: Plan, study: "optuna.Study", crew: Crew) -> None:
@@ -64,7 +76,17 @@ def _confirm(plan: Plan, study: "optuna.Study", crew: Crew) -> None:
         _work(crew, "confirm on test images", tally, tasks)
 
 
-def _work(crew: Crew, title: str, tally: Tally, tasks: Sequence[Task]) -> None:
+def _work(
+    crew: Crew,
+    title: str,
+    tally: Tally,
+    tasks: Sequence[Task],
+    account: TimeAccount | None = None,
+) -> None:
     with make_display(title, tally, crew.plan.settings.epochs) as display:
         for event in crew.work(tasks):
-            display.show(event)
+            if isinstance(event, TimeSpent):
+                if account is not None:
+                    account.add(event.seconds)
+            else:
+                display.show(event)

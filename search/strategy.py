@@ -27,9 +27,11 @@ def make_sampler(name: str, seed: int) -> "optuna.samplers.BaseSampler":
     from optuna.exceptions import ExperimentalWarning
 
     from search.plan import derived_seed
+    from search.tpe import History, TreeParzenSampler
 
+    history = History()
     makers: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-        "tpe": lambda seed: samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_DRAWS),
+        "tpe": lambda seed: TreeParzenSampler(seed, STARTUP_DRAWS, history),
         "random": lambda seed: samplers.RandomSampler(seed=seed),
         "gp": lambda seed: samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_DRAWS),
     }
@@ -78,7 +80,9 @@ def make_sampler(name: str, seed: int) -> "optuna.samplers.BaseSampler":
             state: "optuna.trial.TrialState",
             values: Sequence[float] | None,
         ) -> None:
-            self._open.pop(trial.number).after_trial(study, trial, state, values)
+            # One that is ended for a dead process was drawn there.
+            if sampler := self._open.pop(trial.number, None):
+                sampler.after_trial(study, trial, state, values)
 
     return ByNumber()
 

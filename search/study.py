@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
-from results.record import TrialRecord, records
 from results.settings import SETTINGS_KEY
 from results.storage import CREATED_KEY, enqueue_again, settings_of
 from search.plan import Plan, derived_seed
@@ -62,29 +61,21 @@ def make_or_resume(
 
 
 def load(storage: "optuna.storages.RDBStorage", plan: Plan) -> "optuna.Study":
-    """The study of the plan with its sampler and pruner, for a process that works on it."""
+    """The study of the plan with its sampler and pruner, for a process that works on it.
+
+    Threads of the process share it.
+    """
     import optuna
 
+    from results.ledger import Ledger
+
+    marks = {WORKER_KEY: this_worker(), "dataset": plan.settings.dataset}
     return optuna.load_study(
         study_name=plan.study,
-        storage=storage,
+        storage=Ledger(storage, plan.study, marks),
         sampler=make_sampler(plan.sampler, plan.seed),
         pruner=make_pruner(plan.pruner, plan.settings.epochs),
     )
-
-
-def occupies_a_place(record: TrialRecord) -> bool:
-    """Whether a trial is, or may yet be, one of those that `--trials` counts."""
-    return record.was_trained or record.state in ("running", "waiting")
-
-
-def is_surplus(study: "optuna.Study", number: int, trials: int) -> bool:
-    """Whether trials with a lower number fill all the places already.
-
-    Numbers are given out in order and never twice, so of any number of workers on any number of
-    machines exactly the first `trials` trained ones go ahead, without a lock.
-    """
-    return sum(occupies_a_place(each) for each in records(study)[:number]) >= trials
 
 
 def this_worker() -> str:
@@ -117,12 +108,16 @@ class DeadTrials:
     def hand_back(self) -> None:
         """Call it again and again; safe from several processes at once."""
         import optuna
+        from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
         optuna.storages.fail_stale_trials(self._study)
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if self._is_dead(trial):
-                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                try:
+                    self._study.tell(trial.number, state=TrialState.FAIL)
+                except (UpdateFinishedTrialError, ValueError):  # another process was quicker
+                    continue
                 enqueue_again(self._study, trial)
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:

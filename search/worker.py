@@ -15,14 +15,13 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
-from results.record import records
 from results.storage import open_storage, shown_url, storage_errors
 from search import study as studies
-from search.events import Event, TaskDone, TaskFailed
+from search.events import Event, TaskDone, TaskFailed, TimeSpent
 from search.plan import Plan
 from search.study import DeadTrials
 from search.task import SearchTask, Task
@@ -133,32 +132,40 @@ def run(context: "Context", task: Task) -> None:
 
 def search(context: "Context") -> None:
     """Trains trials until as many are trained as the plan asks for."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    from search.clock import Clock, Lap
     from search.objective import Objective, Surplus, TrialError
+    from search.register import Register
 
     plan, study = context.plan, context.study
-    objective = Objective(context)
+    clock, register = Clock(), Register(study)
+    lap = Lap(clock)
+    objective = Objective(context, register, clock)
     dead = DeadTrials(study)
-    first = len(study.get_trials(deepcopy=False))
-    while True:
-        trials = records(study)
-        trained = sum(each.was_trained for each in trials)
-        if trained >= plan.trials:
-            return
-        if trained + sum(each.state == "running" for each in trials) >= plan.trials:
-            dead.hand_back()
-            time.sleep(IDLE_SECONDS)
-            continue
-        _give_up_if_hopeless(plan, [each.state for each in trials[first:]])
-        try:
-            study.optimize(objective, n_trials=1, catch=(TrialError, Surplus))
-        except ValueError as error:
-            # What goes wrong in a trial is a TrialError. This is Optuna's word for a trial that
-            # another process took for dead, after a suspended laptop, say: it has been queued.
-            if "Cannot tell" not in str(error):
-                raise
+    first = len(register.states())
+    with clock.measuring("storage"):
+        while True:
+            trained, running = register.counts()
+            if trained >= plan.trials:
+                return
+            if trained + running >= plan.trials:
+                dead.hand_back()
+                with clock.measuring("waiting"):
+                    time.sleep(IDLE_SECONDS)
+                continue
+            _give_up_if_hopeless(plan, register.states()[first:])
+            try:
+                study.optimize(objective, n_trials=1, catch=(TrialError, Surplus))
+            except (UpdateFinishedTrialError, ValueError) as error:
+                # What goes wrong in a trial is a TrialError. These are Optuna's words for a trial
+                # that another process took for dead, after a suspended laptop, say: it is queued.
+                if isinstance(error, ValueError) and "Cannot tell" not in str(error):
+                    raise
+            context.tell(TimeSpent(lap()))
 
 
-def _give_up_if_hopeless(plan: Plan, states: list[str]) -> None:
+def _give_up_if_hopeless(plan: Plan, states: Sequence[str]) -> None:
     """Raises NasSearchError if the draws of this run, by state, lead nowhere."""
     if len(states) >= plan.most_draws:
         raise NasSearchError(

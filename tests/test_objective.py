@@ -100,7 +100,8 @@ SMALL = BASELINES["separable-residual-small"]
 class Poor:
     """A run whose accuracy never rises."""
 
-    images_per_epoch = 200
+    capture_seconds = 0.0
+    eager_reason = ""
 
     def __init__(self, *_: object, **__: object) -> None: ...
 

@@ -22,11 +22,11 @@ from results.settings import FORMAT, StudySettings
 from results.storage import MOST_ATTEMPTS, default_url, enqueue_again, open_storage
 from search.data import DataSource
 from search.plan import Plan
+from search.register import Register
 from search.strategy import make_sampler
 from search.study import (
     UNCLAIMED_SECONDS,
     DeadTrials,
-    is_surplus,
     make_or_resume,
     this_worker,
 )
@@ -127,9 +127,10 @@ def test_places_go_to_the_lowest_numbers(study: optuna.Study) -> None:
         study.add_trial(create_trial(state=state, value=value))
     running = study.ask()
     late = study.ask()
-    assert not is_surplus(study, running.number, trials=3)
-    assert is_surplus(study, late.number, trials=3)
-    assert not is_surplus(study, late.number, trials=4)
+    register = Register(study)
+    assert not register.is_surplus(running.number, trials=3)
+    assert register.is_surplus(late.number, trials=3)
+    assert not register.is_surplus(late.number, trials=4)
 
 
 def test_trials_of_dead_processes_are_handed_back_and_of_living_ones_left(

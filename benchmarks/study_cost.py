@@ -1,0 +1,211 @@
+"""What a study costs besides training: asking, reporting and storing, per trial.
+
+    python benchmarks/study_cost.py --trials 40 --at 0 200 2000 10000
+
+Fills studies with as many ended trials as `--at` says (random draws; a quarter of the feasible ones
+complete, the others stopped at epochs 3 and 6), then lets the real worker loop train `--trials`
+more with a training that takes no time. Milliseconds are of the wall clock and mean values over the
+trained trials; what infeasible draws cost is in them, and so is the writing of checkpoints.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import sqlalchemy.event
+import torch
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from results.ledger import Ledger
+from results.record import BUDGET_CONSTRAINT, Epoch, drawn_attributes, trained_attributes
+from results.settings import StudySettings
+from results.storage import default_url, open_storage
+from search import objective, study, worker
+from search.context import Context
+from search.data import DataSource, Digits
+from search.plan import Plan
+from search.train import EpochMetrics
+from space import Configuration, SearchSpace, footprint
+from space.network import build_network
+from space.search_space import Choice, FloatRange, configuration
+
+EPOCHS = 15
+SETTINGS = StudySettings(
+    dataset="mnist-sample", space=SearchSpace.for_budget(10_000), epochs=EPOCHS
+)
+DISTRIBUTIONS = {
+    name: CategoricalDistribution(each.choices)
+    if isinstance(each, Choice)
+    else (FloatDistribution if isinstance(each, FloatRange) else IntDistribution)(
+        each.low, each.high, log=each.log
+    )
+    for name, each in SETTINGS.space.dimensions.items()
+}
+
+
+SECONDS: Counter[str] = Counter()
+"""By what was called."""
+
+
+def time_calls(owner: Any, name: str, what: str) -> None:
+    whole: Callable[..., Any] = getattr(owner, name)
+
+    def timed(*arguments: Any, **options: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return whole(*arguments, **options)
+        finally:
+            SECONDS[what] += time.perf_counter() - started
+
+    setattr(owner, name, timed)
+
+
+class NoTraining:
+    """A run that takes no time; accuracies are random, so the pruner has something to do."""
+
+    def __init__(self, configuration: Configuration, *_: object, seed: int, **__: object) -> None:
+        self._luck = random.Random(seed)
+        self.network = build_network(configuration.architecture).eval()
+
+    def __iter__(self) -> Iterator[EpochMetrics]:
+        for epoch in range(1, EPOCHS + 1):
+            accuracy = self._luck.uniform(98, 99.5)
+            yield EpochMetrics(epoch, 0.1, 99.0, 0.1, accuracy, 0.001, 0.0)
+
+
+def ended_trial(number: int) -> FrozenTrial:
+    """A trial as a search leaves it behind."""
+    luck = random.Random(number)
+    params = {name: _draw(each, luck) for name, each in DISTRIBUTIONS.items()}
+    drawn = configuration(params)
+    cost = footprint(drawn.architecture)
+    excess = cost.params - SETTINGS.max_params + 1
+    attributes = {"worker": "none/0/0.00", "dataset": "mnist-sample"}
+    attributes |= drawn_attributes(drawn, cost)
+    reports: dict[int, float] = {}
+    if excess <= 0:
+        count = luck.choice([3, 3, 6, EPOCHS])
+        accuracies = [luck.uniform(98, 99.5) for _ in range(count)]
+        history = [
+            Epoch(epoch, 0.1, 99.0, 0.1, each, 0.1, 0.1) for epoch, each in enumerate(accuracies, 1)
+        ]
+        attributes |= trained_attributes(history, SETTINGS, images_per_epoch=4_000)
+        reports = dict(enumerate(accuracies, 1))
+    complete = len(reports) == EPOCHS
+    return create_trial(
+        state=TrialState.COMPLETE if complete else TrialState.PRUNED,
+        value=SETTINGS.sustained(list(reports.values())) if complete else None,
+        params=params,
+        distributions=DISTRIBUTIONS,
+        user_attrs=attributes,
+        system_attrs={f"constraints:{BUDGET_CONSTRAINT}": float(excess)},
+        intermediate_values=reports,
+    )
+
+
+def _draw(distribution: Any, luck: random.Random) -> Any:
+    if isinstance(distribution, CategoricalDistribution):
+        return luck.choice(distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return luck.randint(distribution.low, distribution.high)
+    return luck.uniform(distribution.low, distribution.high)
+
+
+def measure(folder: Path, at: int, trials: int, digits: Digits, pruner: str) -> str:
+    """One line of the table."""
+    plan = Plan(
+        study="cost",
+        storage=default_url(folder),
+        settings=SETTINGS,
+        data=DataSource("mnist-sample"),
+        out=folder,
+        trials=trials,
+        seed=at,
+        sampler="tpe",
+        pruner=pruner,
+        devices=("cpu",),
+        workers=1,
+        precision="float32",
+        finalists=0,
+        confirm_seeds=0,
+    )
+    study.make_or_resume(open_storage(plan.storage, create=True), plan, baselines=False)
+    ledger = Ledger(open_storage(plan.storage, create=False), plan.study)
+    missing = range(len(ledger.get_all_trials(1, deepcopy=False)), at)
+    for number in missing:
+        ledger.create_new_trial(1, ended_trial(number))
+    database = open_storage(plan.storage, create=False)
+    statements: Counter[str] = Counter()
+    sqlalchemy.event.listen(
+        database.engine, "before_cursor_execute", lambda *_: statements.update(["statements"])
+    )
+    sqlalchemy.event.listen(database.engine, "commit", lambda *_: statements.update(["commits"]))
+    loaded = study.load(database, plan)
+    started = time.perf_counter()
+    before = loaded.get_trials(deepcopy=False)
+    opening = time.perf_counter() - started
+    trained = sum(bool(trial.intermediate_values) for trial in before)
+    plan = Plan(**{**vars(plan), "trials": trained + trials})
+    context = Context(plan, loaded, digits, "cpu", "float32", lambda event: None)
+    SECONDS.clear()
+    statements.clear()
+    started = time.perf_counter()
+    worker.search(context)
+    whole = time.perf_counter() - started
+    draws = len(loaded.get_trials(deepcopy=False)) - len(before)
+    rest = ("asking", "drawing", "reporting", "network")
+    storing = SECONDS["optimize"] - sum(SECONDS[each] for each in rest)
+    columns = (
+        *(SECONDS[each] for each in ("asking", "drawing", "reporting")),
+        storing,
+        whole - SECONDS["optimize"],
+        whole - SECONDS["network"],
+    )
+    return (
+        f"{at:>7}{draws / trials:>7.2f}"
+        + "".join(f"{1e3 * each / trials:>12.2f}" for each in columns)
+        + f"{1e3 * (whole - SECONDS['network']) / draws:>10.2f}"
+        + f"{statements['statements'] / trials:>12.1f}{statements['commits'] / trials:>9.1f}"
+        + f"{opening:>11.2f}\n"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--at", type=int, nargs="+", default=[0, 200, 2_000, 10_000])
+    parser.add_argument("--pruner", default="halving")
+    parser.add_argument("--folder", type=Path, help="where the studies are kept")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    objective.TrainingRun = NoTraining  # type: ignore[misc,assignment]
+    time_calls(NoTraining, "__init__", "network")
+    time_calls(optuna.Study, "ask", "asking")
+    time_calls(objective.Objective, "_draw", "drawing")
+    time_calls(objective.Objective, "_follow", "reporting")
+    time_calls(optuna.Study, "optimize", "optimize")
+    digits = DataSource("mnist-sample").load("cpu")
+    columns = ("asking", "drawing", "reporting", "storing", "bookkeeping", "ms/trial")
+    sys.stdout.write(
+        f"{'at':>7}{'draws':>7}"
+        + "".join(f"{each:>12}" for each in columns)
+        + f"{'ms/draw':>10}{'statements':>12}{'commits':>9}{'opening s':>11}\n"
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        for at in options.at:
+            folder = (options.folder or Path(temporary)) / str(at)
+            folder.mkdir(parents=True, exist_ok=True)
+            sys.stdout.write(measure(folder, at, options.trials, digits, options.pruner))
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""What a search asks of the trials before: how many there are, and whether one is new."""
+
+import bisect
+import threading
+from typing import TYPE_CHECKING
+
+from results.record import State, TrialRecord
+from search.settling import Settling
+
+if TYPE_CHECKING:
+    import optuna
+
+    from space import Configuration
+
+
+class Register:
+    """The trials of a study, summed up. Each is looked at once when it has ended."""
+
+    def __init__(self, study: "optuna.Study") -> None:
+        self._study = study
+        self._settling = Settling()
+        self._lock = threading.Lock()
+        self._states: list[State] = []
+        self._trained: list[int] = []
+        self._unfinished: list[int] = []
+        self._by_configuration: dict[tuple[object, object], TrialRecord] = {}
+
+    def states(self) -> list[State]:
+        """Of every trial, by number."""
+        with self._lock:
+            self._look()
+            return list(self._states)
+
+    def counts(self) -> tuple[int, int]:
+        """How many trials are trained, and how many run."""
+        with self._lock:
+            self._look()
+            running = sum(self._states[number] == "running" for number in self._unfinished)
+            return len(self._trained), running
+
+    def is_surplus(self, number: int, trials: int) -> bool:
+        """Whether trials with a lower number fill all the places that `--trials` gives.
+
+        A trained trial has a place, and a running or waiting one may yet. Numbers are given out in
+        order and never twice, so of any number of workers on any number of machines exactly the
+        first `trials` trained ones go ahead, without a lock.
+        """
+        with self._lock:
+            self._look()
+            taken = bisect.bisect_left(self._trained, number)
+            taken += sum(
+                each < number and self._states[each] in ("running", "waiting")
+                for each in self._unfinished
+            )
+            return taken >= trials
+
+    def trained_before(self, number: int, configuration: "Configuration") -> TrialRecord | None:
+        """The first trained trial of this configuration, if its number is lower."""
+        with self._lock:
+            self._look()
+            ids = (configuration.architecture.id, configuration.recipe.id)
+            found = self._by_configuration.get(ids)
+            return found if found and found.number < number else None
+
+    def _look(self) -> None:
+        ended, unfinished = self._settling.split(self._study.get_trials(deepcopy=False))
+        looked_at = sorted((*ended, *unfinished), key=lambda trial: trial.number)
+        for record in map(TrialRecord.from_trial, looked_at):
+            self._states[record.number : record.number + 1] = [record.state]
+        self._unfinished = [trial.number for trial in unfinished]
+        for record in map(TrialRecord.from_trial, ended):
+            if not record.was_trained:
+                continue
+            bisect.insort(self._trained, record.number)
+            ids = (record.attributes.get("architecture_id"), record.attributes.get("recipe_id"))
+            first = self._by_configuration.get(ids)
+            if record.history and (first is None or record.number < first.number):
+                self._by_configuration[ids] = record
