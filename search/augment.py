@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from search.data import MEAN, STD
+from search.kernels import warp
 from space import Augmentation
 
 
@@ -30,6 +31,10 @@ class Augment:
         if self._strengths.is_off:
             return normalise(pixels)
         theta = self._affine(len(pixels), pixels.shape[-1], pixels.device)
+        if pixels.device.type == "cpu":
+            moved = torch.empty(pixels.shape)
+            warp(pixels.numpy(), theta.numpy(), moved.numpy(), 255 * MEAN, 255 * STD)
+            return moved.unsqueeze(1)
         grid = F.affine_grid(theta, [len(pixels), 1, *pixels.shape[1:]], align_corners=False)
         moved = F.grid_sample(pixels.unsqueeze(1).float(), grid, align_corners=False)
         return normalise(moved.squeeze(1))

@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from search.augment import Augment, normalise
 from search.data import Examples
 from search.flat import FlatNetwork
+from search.fused import accelerate
+from search.memory import keep_freed_memory
 from search.plan import Precision, derived_seed
 from search.schedule import learning_rates
 from space import Configuration, Recipe
@@ -80,10 +82,13 @@ class TrainingRun:
     ) -> None:
         recipe = configuration.recipe
         device = train.images.device
+        if device.type == "cpu":
+            keep_freed_memory()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derived_seed(seed, "weights"))
             network = build_network(configuration.architecture, dropout=recipe.dropout)
         self._live = FlatNetwork(network, device)
+        self._trained = accelerate(network)
         self._measured = self._live
         if recipe.ema_decay:
             self._measured = FlatNetwork(copy.deepcopy(network), device)
@@ -119,7 +124,7 @@ class TrainingRun:
         fractions = 1 - torch.clamp((1 + steps) / (10 + steps), max=self._recipe.ema_decay)
         for epoch in range(1, self._epochs + 1):
             started = time.perf_counter()
-            self._live.network.train()
+            self._trained.train()
             self._loss_sum.zero_()
             self._correct.zero_()
             order = torch.randperm(len(self._train), generator=self._generator, device=device)
@@ -152,7 +157,7 @@ class TrainingRun:
         pixels, labels = self._train.batch(positions)
         images = self._augment(pixels)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._autocast):
-            logits = self._live.network(images)
+            logits = self._trained(images)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=self._recipe.label_smoothing)
         assert self._live.weights.grad is not None
@@ -175,6 +180,7 @@ def full_batches(recipe: Recipe, train: Examples) -> tuple[int, int]:
 @torch.inference_mode()
 def evaluate(network: nn.Module, examples: Examples) -> tuple[float, float]:
     """Mean cross-entropy (nats) and accuracy (percent) of a network in evaluation mode."""
+    network = accelerate(network)
     loss = torch.zeros((), device=examples.images.device)
     correct = torch.zeros((), device=examples.images.device)
     positions = torch.arange(len(examples), device=examples.images.device)
