@@ -19,6 +19,12 @@ def augment(pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
 
     Bilinear sampling; what comes from outside the image is black.
     """
+    if pixels.device.type == "cpu":
+        from search.kernels import warp  # compiled code, of no use on a GPU
+
+        moved = torch.empty(pixels.shape)
+        warp(pixels.numpy(), maps.numpy(), moved.numpy(), 255 * MEAN, 255 * STD)
+        return moved.unsqueeze(1)
     grid = F.affine_grid(maps, [len(pixels), 1, *pixels.shape[1:]], align_corners=False)
     moved = F.grid_sample(pixels.unsqueeze(1).float(), grid, align_corners=False)
     return normalise(moved.squeeze(1))

@@ -20,7 +20,9 @@ from torch.nn import functional as F
 from search.augment import augment, normalise, random_maps
 from search.data import Examples
 from search.flat import FlatNetwork
+from search.fused import accelerate
 from search.lane import CaptureError, Lane, Repeated, make_lane
+from search.memory import keep_freed_memory
 from search.optimizer import make_optimizer
 from search.plan import Precision, derived_seed
 from search.schedule import learning_rates
@@ -28,7 +30,8 @@ from space import Configuration, Recipe
 from space.dropout import Dropout
 from space.network import build_network
 
-EVALUATION_BATCH = 1_000
+EVALUATION_BATCH = {"cpu": 250, "cuda": 1_000}
+"""Images at once, by kind of device: on a CPU as many as its caches hold."""
 
 STEPS_PER_LAUNCH = 16
 """More make an epoch fewer launches, and the capture of a trial's graphs longer."""
@@ -91,6 +94,8 @@ class TrainingRun:
         self._lane = lane or make_lane(train.images.device)
         self.eager_reason = ""
         self.capture_seconds = 0.0
+        if self._lane.device.type == "cpu":
+            keep_freed_memory()
         with self._lane.active():
             self._prepare()
 
@@ -125,6 +130,9 @@ class TrainingRun:
         for module in network.modules():
             if isinstance(module, Dropout):
                 module.generator = self._generator
+        # What runs: on a CPU faster forms of the two networks, which share their numbers.
+        self._trained = accelerate(self._live.network).train()
+        self._evaluated = accelerate(self._measured.network)
         self._schedule = _schedule(recipe, self._epochs, self._steps).to(device)
         # Of the epoch, a row for each step:
         shape = (self._steps, self._batch_size)
@@ -156,7 +164,7 @@ class TrainingRun:
         lane = self._lane
         started = lane.mark()
         self._draw(epoch)
-        self._live.network.train()
+        self._trained.train()
         self._training_sums.zero()
         self._training.run(self._steps)
         trained = lane.mark()
@@ -197,7 +205,7 @@ class TrainingRun:
         else:
             images = augment(pixels, self._maps.index_select(0, self._step_index)[0])
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._autocast):
-            logits = live.network(images)
+            logits = self._trained(images)
         logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         live.set_gradients(torch.autograd.grad(loss, live.parameters))
@@ -210,7 +218,7 @@ class TrainingRun:
 
     def _evaluate(self) -> None:
         self._evaluation_sums.zero()
-        _add_up(self.network, self._evaluation, self._evaluation_sums)
+        _add_up(self._evaluated.eval(), self._evaluation, self._evaluation_sums)
 
 
 class Sums:
@@ -250,13 +258,13 @@ def full_batches(recipe: Recipe, train: Examples) -> tuple[int, int]:
 def evaluate(network: nn.Module, examples: Examples) -> tuple[float, float]:
     """Mean cross-entropy (nats) and accuracy (percent) of a network in evaluation mode."""
     sums = Sums(examples.images.device)
-    _add_up(network, examples, sums)
+    _add_up(accelerate(network), examples, sums)
     return sums.read(len(examples))
 
 
 @torch.no_grad()
 def _add_up(network: nn.Module, examples: Examples, sums: Sums) -> None:
-    for chosen in torch.split(examples.indices, EVALUATION_BATCH):
+    for chosen in torch.split(examples.indices, EVALUATION_BATCH[examples.images.device.type]):
         labels = examples.labels[chosen].long()
         logits = network(normalise(examples.images[chosen]))
         sums.add(F.cross_entropy(logits, labels, reduction="sum"), logits, labels)

@@ -22,9 +22,14 @@ class Dropout(nn.Module):
         self.p = p
         self.generator: torch.Generator | None = None
 
+    @property
+    def levels(self) -> int:
+        """The probability in 1/65,536, below 1."""
+        return min(round(self.p * _LEVELS), _LEVELS - 1)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Any shape to the same shape."""
-        dropped = min(round(self.p * _LEVELS), _LEVELS - 1)
+        dropped = self.levels
         if not self.training or dropped == 0:
             return x
         draws = torch.empty(x.numel() // 4 + 1, dtype=torch.int64, device=x.device)

@@ -17,7 +17,7 @@ from search.data import MEAN, STD, DataSource, Digits, Examples
 from search.flat import FlatNetwork
 from search.plan import derived_seed
 from search.schedule import learning_rates
-from search.train import EpochMetrics, TrainingRun, evaluate, full_batches
+from search.train import EVALUATION_BATCH, EpochMetrics, TrainingRun, evaluate, full_batches
 from space import Architecture, Augmentation, Configuration, Conv, Head, Pool, Recipe, baseline
 from space.network import build_network
 from tests.strategies import architectures
@@ -522,7 +522,7 @@ def test_evaluation_does_not_depend_on_its_chunks(
     torch.manual_seed(0)
     network = build_network(NORMALISED).eval()
     whole = evaluate(network, few)
-    monkeypatch.setattr("search.train.EVALUATION_BATCH", 50)
+    monkeypatch.setitem(EVALUATION_BATCH, "cpu", 50)
     assert evaluate(network, few) == pytest.approx(whole, rel=1e-5)
 
 

@@ -1,0 +1,329 @@
+"""The accelerated network against the plain one: values, gradients, statistics, random numbers."""
+
+import copy
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from search import kernels
+from search.augment import normalise
+from search.data import MEAN, STD
+from search.flat import FlatNetwork
+from search.fused import accelerate
+from space import Architecture, Conv, Head, baseline
+from space.dropout import Dropout
+from space.network import build_network
+from tests.strategies import architectures
+
+ORDERS = [
+    order
+    for count in (1, 2, 3)
+    for order in itertools.permutations(("norm", "relu", "dropout"), count)
+]
+SHAPES = [(5, 8, 6, 6), (3, 1, 7, 5), (2, 17, 3, 3), (4, 12, 1, 1), (1, 6, 9, 2), (9, 40, 20, 20)]
+
+
+def _chain(order: tuple[str, ...], channels: int, p: float = 0.0) -> nn.Sequential:
+    made: dict[str, nn.Module] = {
+        "norm": nn.BatchNorm2d(channels),
+        "relu": nn.ReLU(),
+        "dropout": Dropout(p),
+    }
+    chain = nn.Sequential(*(made[name] for name in order))
+    for parameter in chain.parameters():
+        nn.init.uniform_(parameter, 0.5, 1.5)
+    return chain
+
+
+def _input(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 2 + 0.5
+    return x.to(dtype).contiguous(memory_format=torch.channels_last)
+
+
+def _both(network: nn.Module, x: torch.Tensor) -> list[dict[str, torch.Tensor]]:
+    """Output, gradients and statistics of the plain network and the accelerated one."""
+    results = []
+    for each in (network, copy.deepcopy(network)):
+        fast = accelerate(each) if results else each
+        leaf = x.detach().clone().requires_grad_()
+        y = fast(leaf)
+        weight = torch.linspace(-1, 1, y.numel()).view(y.shape).to(y.dtype)
+        (y * weight).sum().backward()
+        assert leaf.grad is not None
+        found = {"y": y.detach(), "x.grad": leaf.grad, **dict(each.named_buffers())}
+        found |= {f"{n}.grad": p.grad for n, p in each.named_parameters() if p.grad is not None}
+        results.append(found)
+    assert results[0].keys() == results[1].keys()
+    return results
+
+
+def _assert_close(network: nn.Module, x: torch.Tensor, tolerance: float) -> None:
+    expected, found = _both(network, x)
+    for name, value in expected.items():
+        assert found[name].dtype == value.dtype, name
+        scale = max(value.float().abs().max().item(), 1e-3)
+        torch.testing.assert_close(
+            found[name].float() / scale,
+            value.float() / scale,
+            atol=tolerance,
+            rtol=0,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )
+
+
+# What follows a convolution
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("order", ORDERS)
+def test_chain_is_that_of_torch(
+    order: tuple[str, ...], shape: tuple[int, ...], training: bool
+) -> None:
+    _assert_close(_chain(order, shape[1]).train(training), _input(shape), 2e-5)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_chain_in_bfloat16_is_that_of_float32_to_its_rounding(order: tuple[str, ...]) -> None:
+    x = _input((6, 12, 7, 7), torch.bfloat16)
+    chain = _chain(order, 12).train()
+    fast = accelerate(copy.deepcopy(chain))(x)
+    assert fast.dtype == torch.bfloat16
+    torch.testing.assert_close(fast.float(), chain(x.float()), atol=1e-3, rtol=2**-8)
+
+
+def test_chain_takes_any_memory_format() -> None:
+    x = _input((4, 6, 5, 5))
+    fast = accelerate(_chain(("relu", "norm"), 6)).eval()
+    expected = fast(x)
+    assert torch.equal(fast(x.contiguous()), expected)
+    assert torch.equal(fast(x[:, :, ::1, :].transpose(2, 3).contiguous().transpose(2, 3)), expected)
+
+
+def test_gradient_of_a_chain_is_that_of_finite_differences() -> None:
+    chain = _chain(("relu", "norm"), 3).double().train()
+    x = _input((3, 3, 4, 4))
+    weight = torch.randn(x.shape)
+    leaf = x.clone().requires_grad_()
+    (accelerate(copy.deepcopy(chain).float())(leaf) * weight).sum().backward()
+    assert leaf.grad is not None
+    for index in [(0, 0, 0, 0), (1, 2, 3, 1), (2, 1, 0, 2)]:
+        step = torch.zeros_like(x).double()
+        step[index] = 1e-4
+        up, down = ((chain(x.double() + sign * step) * weight.double()).sum() for sign in (1, -1))
+        assert leaf.grad[index].item() == pytest.approx(
+            ((up - down) / 2e-4).item(), rel=1e-3, abs=1e-4
+        )
+
+
+def test_variance_survives_a_large_mean() -> None:
+    x = _input((8, 4, 10, 10)) * 0.01 + 1000
+    y = accelerate(nn.Sequential(nn.BatchNorm2d(4))).train()(x).detach()
+    expected = nn.BatchNorm2d(4).double()(x.double()).detach()
+    torch.testing.assert_close(y.double(), expected, atol=1e-2, rtol=0)
+
+
+def test_one_value_per_channel_cannot_be_normalised() -> None:
+    with pytest.raises(ValueError, match="deviation"):
+        accelerate(_chain(("norm",), 4)).train()(torch.ones(1, 4, 1, 1))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("order", [o for o in ORDERS if "dropout" not in o])
+def test_what_is_not_finite_stays_so(
+    order: tuple[str, ...], dtype: torch.dtype, training: bool, value: float
+) -> None:
+    x = _input((4, 6, 5, 5), dtype)
+    x[1, 2, 3, 4] = value
+    y = accelerate(_chain(order, 6).train(training))(x)
+    assert not y[:, 2].isfinite().all()
+    assert y[:, :2].isfinite().all()
+
+
+# Dropout
+
+
+@pytest.mark.parametrize("p", [0.01, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("channels", [1, 7, 16])
+def test_dropout_drops_its_share_and_keeps_the_mean(p: float, channels: int) -> None:
+    fast = accelerate(_chain(("dropout",), channels, p)).train()
+    y = fast(torch.ones(50, channels, 60, 60))
+    kept = y > 0
+    count = y.numel()
+    assert abs(kept.float().mean().item() - (1 - p)) < 5 * math.sqrt(p * (1 - p) / count) + 1e-5
+    torch.testing.assert_close(y[kept], torch.full_like(y[kept], 1 / (1 - p)), rtol=1e-3, atol=0)
+
+
+def test_dropped_elements_are_independent() -> None:
+    fast = accelerate(_chain(("dropout",), 16, 0.5)).train()
+    draws = torch.stack([fast(torch.ones(8, 16, 32, 32)).flatten().sign() * 2 - 1 for _ in "ab"])
+    count = draws.shape[1]
+    for lag in (*range(1, 70), 256, 512, 513, 1024, 4096):
+        assert abs((draws[0, lag:] * draws[0, :-lag]).mean().item()) < 5 / math.sqrt(count), lag
+    assert abs((draws[0] * draws[1]).mean().item()) < 5 / math.sqrt(count)
+
+
+def test_dropout_is_fresh_each_call_and_follows_its_generator() -> None:
+    def draws() -> tuple[torch.Tensor, torch.Tensor]:
+        torch.manual_seed(0)
+        chain = _chain(("relu", "norm", "dropout"), 8, 0.3)
+        chain[2].generator = torch.Generator().manual_seed(3)  # type: ignore[assignment]
+        fast = accelerate(chain).train()
+        torch.rand(3)
+        x = _input((4, 8, 6, 6))
+        return fast(x), fast(x)
+
+    first, second = draws()
+    assert not torch.equal(first == 0, second == 0)
+    again = draws()
+    assert torch.equal(first, again[0])
+    assert torch.equal(second, again[1])
+
+
+@pytest.mark.parametrize("order", [order for order in ORDERS if "dropout" in order])
+def test_backward_drops_what_forward_dropped(order: tuple[str, ...]) -> None:
+    chain = _chain(order, 8, 0.4).train()
+    seen: list[torch.Tensor] = []
+    fast = accelerate(chain)
+    for module in fast.modules():
+        if getattr(module, "dropout", ()):
+            module.register_forward_hook(lambda _module, inputs, y: seen.append((inputs[0], y)))
+    x = _input((6, 8, 7, 7)).abs().requires_grad_()
+    fast(x).sum()
+    (inputs, y) = seen[0]
+    gradient = torch.autograd.grad(y.sum(), inputs, retain_graph=True)[0]
+    if order[-1] == "dropout" and order[:-1] in ((), ("relu",)):
+        assert torch.equal(gradient == 0, y == 0)
+    assert ((y == 0) & (inputs > 0)).float().mean() > 0.1
+
+
+def test_evaluation_drops_nothing() -> None:
+    x = _input((4, 8, 6, 6))
+    assert torch.equal(accelerate(_chain(("dropout",), 8, 0.5)).eval()(x), x)
+
+
+# Pooling
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 6, 6), (2, 1, 7, 5), (2, 17, 9, 4), (1, 12, 2, 2)])
+@pytest.mark.parametrize(("size", "stride"), [(2, 2), (2, 1), (2, 3)])
+def test_max_pool_is_that_of_torch(shape: tuple[int, ...], size: int, stride: int) -> None:
+    _assert_close(nn.Sequential(nn.MaxPool2d(size, stride)), _input(shape), 1e-6)
+
+
+def test_max_pool_in_bfloat16_with_ties_is_that_of_torch() -> None:
+    x = torch.randint(0, 3, (4, 8, 12, 12)).to(torch.bfloat16)
+    _assert_close(nn.Sequential(nn.MaxPool2d(3, 3)), x, 0)
+
+
+def test_max_pool_keeps_nan() -> None:
+    x = _input((1, 3, 4, 4))
+    x[0, 1, 1, 0] = math.nan
+    y = accelerate(nn.Sequential(nn.MaxPool2d(2)))(x)
+    assert y.isnan().nonzero().tolist() == [[0, 1, 0, 0]]
+
+
+# Convolutions
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding"),
+    [(3, 1, 0), (3, 1, 1), (3, 2, 1), (1, 1, 0), (1, 2, 0), (5, 1, 2), (2, 1, 0), (3, 1, 4)],
+)
+@pytest.mark.parametrize("size", [8, 7])
+@pytest.mark.parametrize("outputs", [6, 20])
+def test_convolution_is_that_of_torch(
+    outputs: int, size: int, kernel: int, stride: int, padding: int, bias: bool, groups: int
+) -> None:
+    conv = nn.Conv2d(4, outputs, kernel, stride, padding, bias=bias, groups=groups)
+    network = nn.Sequential(conv.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    _assert_close(network, _input((3, 4, size, size)), 1e-5)
+
+
+# Whole networks
+
+
+@settings(max_examples=40, deadline=None)
+@given(architectures(), st.booleans())
+def test_network_is_that_of_torch(architecture: Architecture, training: bool) -> None:
+    torch.manual_seed(0)
+    network = build_network(architecture).double().float()
+    channels, height, width = architecture.input_shape
+    x = torch.randn(6, channels, height, width)
+    plain, twin = copy.deepcopy(network).train(training), copy.deepcopy(network)
+    fast = accelerate(twin).train(training)
+    try:
+        expected = plain(x)
+    except ValueError:
+        with pytest.raises(ValueError, match="deviation"):
+            fast(x)
+        return
+    torch.testing.assert_close(fast(x), expected, atol=2e-3, rtol=2e-3)
+    state = plain.state_dict()
+    assert list(twin.state_dict()) == list(state)
+    for name, value in twin.state_dict().items():
+        torch.testing.assert_close(value, state[name], atol=1e-3, rtol=1e-3)
+
+
+def test_network_in_bfloat16_gives_gradients_near_those_of_float32() -> None:
+    torch.manual_seed(0)
+    architecture = baseline("1.3").architecture
+    plain = build_network(architecture).train()
+    twin = FlatNetwork(copy.deepcopy(plain), torch.device("cpu"))
+    fast = accelerate(twin.network).train()
+    x, labels = torch.randn(32, 1, 28, 28), torch.arange(32) % 10
+    F.cross_entropy(plain(x), labels).backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = fast(x)
+    F.cross_entropy(logits.float(), labels).backward()
+    for (name, a), b in zip(plain.named_parameters(), twin.network.parameters(), strict=True):
+        assert a.grad is not None
+        assert b.grad is not None
+        similarity = F.cosine_similarity(a.grad.flatten(), b.grad.flatten(), dim=0)
+        assert similarity > 0.9, name
+
+
+def test_accelerating_leaves_the_network_as_it_is() -> None:
+    network = build_network(baseline("1.3").architecture, dropout=0.1)
+    before = str(network)
+    fast = accelerate(network)
+    assert str(network) == before
+    fast.eval()
+    assert all(module.training for module in network.modules())
+
+
+def test_same_weights_applied_twice_add_their_gradients() -> None:
+    layer = Conv(kind="conv", width=4, padding=1, then=("relu", "norm"), repeats=3, residual=True)
+    architecture = Architecture(layers=(layer,), head=Head(kind="gap_conv"), input_shape=(4, 6, 6))
+    _assert_close(build_network(architecture).train(), _input((5, 4, 6, 6)), 5e-5)
+
+
+# Moving images
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (9, 14)])
+def test_warp_is_that_of_torch(shape: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (40, *shape), dtype=torch.uint8, generator=generator)
+    maps = torch.randn(40, 2, 3, generator=generator)
+    maps[:20] = maps[:20] * 0.1 + torch.eye(2, 3)
+    grid = F.affine_grid(maps, [40, 1, *shape], align_corners=False)
+    expected = normalise(
+        F.grid_sample(pixels.unsqueeze(1).float(), grid, align_corners=False).squeeze(1)
+    )
+    found = torch.empty(40, *shape)
+    kernels.warp(pixels.numpy(), maps.numpy(), found.numpy(), 255 * MEAN, 255 * STD)
+    # In pixel values 0..255.
+    difference = (found.unsqueeze(1) - expected).abs() * 255 * STD
+    assert difference.max() < 0.02
+    assert difference.mean() < 1e-3
