@@ -61,11 +61,12 @@ def time_calls(owner: Any, name: str, what: str) -> None:
     whole: Callable[..., Any] = getattr(owner, name)
 
     def timed(*arguments: Any, **options: Any) -> Any:
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         try:
             return whole(*arguments, **options)
         finally:
             SECONDS[what] += time.perf_counter() - started
+            SECONDS[f"{what}, CPU"] += time.process_time() - cpu
 
     setattr(owner, name, timed)
 
@@ -158,9 +159,9 @@ def measure(folder: Path, at: int, trials: int, digits: Digits, pruner: str) -> 
     before = len(loaded.get_trials(deepcopy=False))
     SECONDS.clear()
     statements.clear()
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), time.process_time()
     search(loaded, replace(plan, trials=trained + 1 + trials), digits)
-    whole = time.perf_counter() - started
+    whole, cpu = time.perf_counter() - started, time.process_time() - cpu
     draws = len(loaded.get_trials(deepcopy=False)) - before
     rest = ("asking", "drawing", "reporting", "network")
     storing = SECONDS["optimize"] - sum(SECONDS[each] for each in rest)
@@ -169,6 +170,7 @@ def measure(folder: Path, at: int, trials: int, digits: Digits, pruner: str) -> 
         storing,
         whole - SECONDS["optimize"],
         whole - SECONDS["network"],
+        cpu - SECONDS["network, CPU"],
     )
     return (
         f"{at:>7}{draws / trials:>7.2f}"
@@ -198,7 +200,7 @@ def main() -> None:
     time_calls(objective.Objective, "_follow", "reporting")
     time_calls(optuna.Study, "optimize", "optimize")
     digits = DataSource("mnist-sample").load("cpu")
-    columns = ("asking", "drawing", "reporting", "storing", "bookkeeping", "ms/trial")
+    columns = ("asking", "drawing", "reporting", "storing", "bookkeeping", "ms/trial", "CPU ms")
     sys.stdout.write(
         f"{'at':>7}{'draws':>7}"
         + "".join(f"{each:>12}" for each in columns)
