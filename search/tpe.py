@@ -12,7 +12,7 @@ Tree-structured Parzen estimator, 2023 (arXiv:2304.11127).
 import bisect
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -246,13 +246,14 @@ class ParzenEstimator:
         found -= (np.log(sigmas) + math.log(2 * math.pi) / 2).sum(axis=1)
         lower = self._scaled(numbers - self._step / 2)
         upper = self._scaled(numbers + self._step / 2)
-        for column in np.flatnonzero(~smooth).tolist():
-            found += _log_masses_between(
-                lower[:, column],
-                upper[:, column],
-                self._centres[:, column],
-                self._sigmas[:, column],
-            )
+        whole = np.flatnonzero(~smooth)
+        for masses in _log_masses_between(
+            lower[:, whole].T,
+            upper[:, whole].T,
+            self._centres[:, whole].T,
+            self._sigmas[:, whole].T,
+        ):
+            found += masses
         return np.asarray(logsumexp(found, axis=1))
 
     def _scaled(self, numbers: Array) -> Array:
@@ -285,18 +286,31 @@ def _sigmas(centres: Array, start: Array, end: Array) -> Array:
     return np.clip(sigmas, width / min(100.0, count + 2.0), width)
 
 
-def _log_masses_between(lower: Array, upper: Array, centres: Array, sigmas: Array) -> Array:
-    """Log of the mass of each normal distribution (columns) in each interval (rows).
+def _log_masses_between(
+    lower: Array, upper: Array, centres: Array, sigmas: Array
+) -> Iterator[Array]:
+    """For each parameter, the log of the mass of each kernel (columns) at each point (rows).
 
-    Of whole numbers there are few different ones: each is computed once.
+    Of whole numbers few are different, and so are the kernels around them: each is computed once,
+    and those of all parameters in one go.
     """
-    kernels, of_kernel = np.unique(centres + 1j * sigmas, return_inverse=True)
-    ends, of_point = np.unique(lower + 1j * upper, return_inverse=True)
+    of_points, of_kernels, starts, ends = [], [], [], []
+    for several in zip(lower, upper, centres, sigmas, strict=True):
+        points, of_point = np.unique(several[0] + 1j * several[1], return_inverse=True)
+        kernels, of_kernel = np.unique(several[2] + 1j * several[3], return_inverse=True)
+        starts.append((points.real[:, None] - kernels.real) / kernels.imag)
+        ends.append((points.imag[:, None] - kernels.real) / kernels.imag)
+        of_points.append(of_point)
+        of_kernels.append(of_kernel)
+    if not starts:
+        return
     masses = _log_mass(
-        (ends.real[:, None] - kernels.real) / kernels.imag,
-        (ends.imag[:, None] - kernels.real) / kernels.imag,
+        np.concatenate([each.ravel() for each in starts]),
+        np.concatenate([each.ravel() for each in ends]),
     )
-    return np.asarray(masses[of_point][:, of_kernel])
+    parts = np.split(masses, np.cumsum([each.size for each in starts])[:-1])
+    for part, start, of_point, of_kernel in zip(parts, starts, of_points, of_kernels, strict=True):
+        yield part.reshape(start.shape)[of_point][:, of_kernel]
 
 
 def _log_mass(start: Array, end: Array) -> Array:
