@@ -14,7 +14,7 @@ import random
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,12 @@ from typing import Any
 import optuna
 import sqlalchemy.event
 import torch
-from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from results.ledger import Ledger
@@ -33,27 +38,30 @@ from results.storage import default_url, open_storage
 from search import objective, study, worker
 from search.context import Context
 from search.data import DataSource, Digits
+from search.lane import make_lane
 from search.plan import Plan
 from search.train import EpochMetrics
 from space import Configuration, SearchSpace, footprint
 from space.network import build_network
-from space.search_space import Choice, FloatRange, configuration
+from space.search_space import Choice, FloatRange, IntRange, configuration
 
 EPOCHS = 15
 SETTINGS = StudySettings(
     dataset="mnist-sample", space=SearchSpace.for_budget(10_000), epochs=EPOCHS
 )
-DISTRIBUTIONS = {
-    name: CategoricalDistribution(each.choices)
-    if isinstance(each, Choice)
-    else (FloatDistribution if isinstance(each, FloatRange) else IntDistribution)(
-        each.low, each.high, log=each.log
-    )
-    for name, each in SETTINGS.space.dimensions.items()
-}
 
 
-SECONDS: Counter[str] = Counter()
+def distribution(each: IntRange | FloatRange | Choice) -> BaseDistribution:
+    if isinstance(each, Choice):
+        return CategoricalDistribution(each.choices)
+    if isinstance(each, FloatRange):
+        return FloatDistribution(each.low, each.high, log=each.log)
+    return IntDistribution(each.low, each.high, log=each.log)
+
+
+DISTRIBUTIONS = {name: distribution(each) for name, each in SETTINGS.space.dimensions.items()}
+
+SECONDS: defaultdict[str, float] = defaultdict(float)
 """By what was called."""
 
 
@@ -73,6 +81,9 @@ def time_calls(owner: Any, name: str, what: str) -> None:
 
 class NoTraining:
     """A run that takes no time; accuracies are random, so the pruner has something to do."""
+
+    capture_seconds = 0.0
+    eager_reason = ""
 
     def __init__(self, configuration: Configuration, *_: object, seed: int, **__: object) -> None:
         self._luck = random.Random(seed)
@@ -182,7 +193,8 @@ def measure(folder: Path, at: int, trials: int, digits: Digits, pruner: str) -> 
 
 
 def search(loaded: optuna.Study, plan: Plan, digits: Digits) -> None:
-    worker.search(Context(plan, loaded, digits, "cpu", "float32", lambda event: None))
+    lane = make_lane("cpu")
+    worker.search(Context(plan, loaded, digits, "cpu", lane, "float32", lambda event: None))
 
 
 def main() -> None:
@@ -193,7 +205,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the studies are kept")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    objective.TrainingRun = NoTraining  # type: ignore[misc,assignment]
+    setattr(objective, "TrainingRun", NoTraining)  # noqa: B010
     time_calls(NoTraining, "__init__", "network")
     time_calls(optuna.Study, "ask", "asking")
     time_calls(objective.Objective, "_draw", "drawing")
