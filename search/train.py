@@ -26,7 +26,7 @@ from space import Configuration, Recipe
 from space.dropout import Dropout
 from space.network import build_network
 
-EVALUATION_BATCH = 1_000
+EVALUATION_BATCH = 250
 
 
 @dataclass(frozen=True)
