@@ -233,35 +233,13 @@ def transform_gradient(
     shift = _repeat(coefficients[2], tile)
     mask = np.ones(tile, np.float32)
     low, lowest = floors[0], floors[1]
+    kept = LEVELS / (LEVELS - dropped)
+    first, second = np.zeros(tile, np.float32), np.zeros(tile, np.float32)
+    sums = np.zeros((2, channels))
     tiles = (len(x) + tile - 1) // tile
-    slopes = np.zeros((2, channels), np.float32)
-    # What mean and deviation of the batch add: a constant, and a factor of value - mean.
-    constant, factor = np.zeros(tile, np.float32), np.zeros(tile, np.float32)
-    if len(inverse):
-        first, second = np.zeros(tile, np.float32), np.zeros(tile, np.float32)
-        sums = np.zeros((2, channels))
-        for t in range(tiles):
-            start = t * tile
-            xs, gs = x[start : start + tile], gradient[start : start + tile]
-            if dropped:
-                _draw(mask, start, seed, dropped)
-            for i in range(len(xs)):
-                value = _widen(xs[i])
-                centred = (low if value < low else value) - mean[i]
-                slope = _widen(gs[i]) * mask[i]
-                slope = np.float32(0) if centred * scale[i] + shift[i] <= lowest else slope
-                first[i] += slope
-                second[i] += slope * centred
-            if t % _FLUSH == _FLUSH - 1 or t == tiles - 1:
-                _flush(first, sums[0])
-                _flush(second, sums[1])
-        slopes[0] = sums[1] * inverse
-        slopes[1] = sums[0]
-        if training:
-            share = -coefficients[1] / (len(x) // channels)
-            constant = _repeat((share * sums[0]).astype(np.float32), tile)
-            factor = _repeat((share * sums[1] * inverse**2).astype(np.float32), tile)
-    for start in range(0, len(x), tile):
+    # First what came through dropout and the second ReLU, unscaled: the same numbers or zeros.
+    for t in range(tiles):
+        start = t * tile
         xs, gs = x[start : start + tile], gradient[start : start + tile]
         outs = out[start : start + tile]
         if dropped:
@@ -269,9 +247,32 @@ def transform_gradient(
         for i in range(len(xs)):
             value = _widen(xs[i])
             centred = (low if value < low else value) - mean[i]
-            slope = _widen(gs[i]) * mask[i]
-            slope = np.float32(0) if centred * scale[i] + shift[i] <= lowest else slope
-            slope = slope * scale[i] + constant[i] + factor[i] * centred
+            stopped = (mask[i] == 0) | (centred * scale[i] + shift[i] <= lowest)
+            slope = np.float32(0) if stopped else _widen(gs[i])
+            first[i] += slope
+            second[i] += slope * centred
+            outs[i] = _narrow(slope, outs)
+        if t % _FLUSH == _FLUSH - 1 or t == tiles - 1:
+            _flush(first, sums[0])
+            _flush(second, sums[1])
+    sums *= kept
+    slopes = np.zeros((2, channels), np.float32)
+    # What mean and deviation of the batch add: a constant, and a factor of value - mean.
+    constant, factor = np.zeros(tile, np.float32), np.zeros(tile, np.float32)
+    if len(inverse):
+        slopes[0] = sums[1] * inverse
+        slopes[1] = sums[0]
+        if training:
+            share = -coefficients[1] / (len(x) // channels)
+            constant = _repeat((share * sums[0]).astype(np.float32), tile)
+            factor = _repeat((share * sums[1] * inverse**2).astype(np.float32), tile)
+    scale *= np.float32(kept)
+    for start in range(0, len(x), tile):
+        xs, outs = x[start : start + tile], out[start : start + tile]
+        for i in range(len(xs)):
+            value = _widen(xs[i])
+            centred = (low if value < low else value) - mean[i]
+            slope = _widen(outs[i]) * scale[i] + constant[i] + factor[i] * centred
             outs[i] = _narrow(np.float32(0) if value <= low else slope, outs)
     return slopes
 

@@ -3,11 +3,13 @@
 import copy
 import itertools
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
@@ -16,7 +18,7 @@ from search.augment import normalise
 from search.data import MEAN, STD
 from search.flat import FlatNetwork
 from search.fused import accelerate
-from space import Architecture, Conv, Head, baseline
+from space import BASELINES, Architecture, Conv, Head, baseline
 from space.dropout import Dropout
 from space.network import build_network
 from tests.strategies import architectures
@@ -254,25 +256,33 @@ def test_convolution_is_that_of_torch(
 
 
 @settings(max_examples=40, deadline=None)
-@given(architectures(), st.booleans())
-def test_network_is_that_of_torch(architecture: Architecture, training: bool) -> None:
+@given(architectures())
+def test_network_in_evaluation_is_that_of_torch(architecture: Architecture) -> None:
     torch.manual_seed(0)
-    network = build_network(architecture).double().float()
-    channels, height, width = architecture.input_shape
-    x = torch.randn(6, channels, height, width)
-    plain, twin = copy.deepcopy(network).train(training), copy.deepcopy(network)
-    fast = accelerate(twin).train(training)
-    try:
-        expected = plain(x)
-    except ValueError:
-        with pytest.raises(ValueError, match="deviation"):
-            fast(x)
-        return
-    torch.testing.assert_close(fast(x), expected, atol=2e-3, rtol=2e-3)
-    state = plain.state_dict()
-    assert list(twin.state_dict()) == list(state)
-    for name, value in twin.state_dict().items():
-        torch.testing.assert_close(value, state[name], atol=1e-3, rtol=1e-3)
+    network = build_network(architecture).eval()
+    fast = accelerate(network)
+    x = torch.randn(3, *architecture.input_shape)
+    torch.testing.assert_close(fast(x), network(x), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_network_in_training_is_that_of_torch(name: str) -> None:
+    torch.manual_seed(0)
+    plain = build_network(baseline(name).architecture).train()
+    twin = copy.deepcopy(plain)
+    fast = accelerate(twin)
+    x, labels = torch.randn(16, 1, 28, 28), torch.arange(16) % 10
+    for network in (plain, fast):
+        F.cross_entropy(network(x), labels).backward()
+    for (key, value), found in zip(plain.named_parameters(), twin.parameters(), strict=True):
+        assert value.grad is not None
+        assert found.grad is not None
+        # As vectors: a maximum or a ReLU near a tie may fall the other way for single elements.
+        assert (found.grad - value.grad).norm() <= 0.01 * value.grad.norm() + 1e-6, key
+    state = twin.state_dict()
+    assert list(state) == list(plain.state_dict())
+    for key, buffer in plain.named_buffers():
+        torch.testing.assert_close(state[key], buffer, atol=1e-5, rtol=1e-4)
 
 
 def test_network_in_bfloat16_gives_gradients_near_those_of_float32() -> None:
@@ -327,3 +337,13 @@ def test_warp_is_that_of_torch(shape: tuple[int, int]) -> None:
     difference = (found.unsqueeze(1) - expected).abs() * 255 * STD
     assert difference.max() < 0.02
     assert difference.mean() < 1e-3
+
+
+def test_kernels_work_where_no_folder_is_writable() -> None:
+    code = (
+        "from numba.core.caching import CacheImpl; CacheImpl._locator_classes = []\n"
+        "import torch; from torch import nn; from search.fused import accelerate\n"
+        "assert accelerate(nn.Sequential(nn.ReLU()))(-torch.ones(1, 2, 3, 3)).sum() == 0"
+    )
+    root = Path(__file__).resolve().parents[1]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
