@@ -16,6 +16,8 @@ import numpy.typing as npt
 from numba import njit, types
 from numba.extending import overload
 
+from space.dropout import LEVELS
+
 Map = npt.NDArray[Any]
 """A feature map, flat: float32 or bits of bfloat16."""
 Floats = npt.NDArray[np.float32]
@@ -25,8 +27,6 @@ _TILE = 512
 """Elements of a tile, about: it and its coefficients stay in the first-level cache."""
 _FLUSH = 64
 """Tiles that are added up in float32 before the sums go to float64."""
-LEVELS = 1 << 16
-"""Dropout probabilities are multiples of 1 / LEVELS: a 32-bit hash serves two elements."""
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -92,7 +92,7 @@ def _repeat(values: Floats, tile: int) -> Floats:
 def _draw(mask: Floats, position: int, seed: int, dropped: int) -> None:
     """Fills a tile with 0 (probability `dropped` / LEVELS) or what keeps the mean.
 
-    The same for the same seed and position: "lowbias32" of C. Wellons' hash-prospector (public
+    The same for the same seed and position; 16 bits an element. "lowbias32" of C. Wellons' hash-prospector (public
     domain), a mixer of 32 bits, of counter plus half of the seed; the other half enters on its way.
     """
     half = len(mask) // 2

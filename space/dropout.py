@@ -8,7 +8,8 @@ four elements, which rounds the probability to a multiple of 1/65,536.
 import torch
 from torch import nn
 
-_LEVELS = 1 << 16
+LEVELS = 1 << 16
+"""Probabilities are multiples of 1 / LEVELS."""
 
 
 class Dropout(nn.Module):
@@ -25,7 +26,7 @@ class Dropout(nn.Module):
     @property
     def levels(self) -> int:
         """The probability in 1/65,536, below 1."""
-        return min(round(self.p * _LEVELS), _LEVELS - 1)
+        return min(round(self.p * LEVELS), LEVELS - 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Any shape to the same shape."""
@@ -34,10 +35,10 @@ class Dropout(nn.Module):
             return x
         draws = torch.empty(x.numel() // 4 + 1, dtype=torch.int64, device=x.device)
         draws.random_(-(2**63), None, generator=self.generator)
-        keep = draws.view(torch.int16)[: x.numel()] >= dropped - _LEVELS // 2
+        keep = draws.view(torch.int16)[: x.numel()] >= dropped - LEVELS // 2
         # Strides of x: the product of tensors of different memory formats is many times slower.
         kept = x * keep.to(x.dtype).as_strided(x.shape, x.stride())
-        return kept.mul_(_LEVELS / (_LEVELS - dropped))
+        return kept.mul_(LEVELS / (LEVELS - dropped))
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
