@@ -92,7 +92,7 @@ def _repeat(values: Floats, tile: int) -> Floats:
 def _draw(mask: Floats, position: int, seed: int, dropped: int) -> None:
     """Fills a tile with 0 (probability `dropped` / LEVELS) or what keeps the mean.
 
-    The same for the same seed and position; 16 bits an element. "lowbias32" of C. Wellons' hash-prospector (public
+    The same for the same seed and position: "lowbias32" of C. Wellons' hash-prospector (public
     domain), a mixer of 32 bits, of counter plus half of the seed; the other half enters on its way.
     """
     half = len(mask) // 2
