@@ -111,7 +111,7 @@ class Objective:
         else:
             run = self._training(trial, configuration)
             history, reason = self._follow(trial, self._epochs(run), params)
-            self._clock.move(run.capture_seconds, "train", "capture")
+            self._clock.move(run.capture_seconds, "training", "capture")
             if run.eager_reason:
                 trial.set_user_attr("eager_reason", run.eager_reason)
         is_complete = not reason and len(history) == self._settings.epochs
@@ -143,7 +143,7 @@ class Objective:
         }
         self._set(trial, made_with)
         write_out(self._study)  # from here on the trial can be begun again by others
-        with self._clock.measuring("train"):
+        with self._clock.measuring("training"):
             return TrainingRun(
                 configuration,
                 context.digits.train,
@@ -180,11 +180,11 @@ class Objective:
         """Trains, measuring the time; the seconds of an epoch are the run's own."""
         metrics = iter(run)
         while True:
-            with self._clock.measuring("train"):
+            with self._clock.measuring("training"):
                 each = next(metrics, None)
             if each is None:
                 return
-            self._clock.move(each.evaluation_seconds, "train", "evaluation")
+            self._clock.move(each.evaluation_seconds, "training", "evaluation")
             yield Epoch(
                 epoch=each.epoch,
                 train_loss=finite(each.train_loss),

@@ -209,7 +209,11 @@ def time_line(totals: Mapping[str, Any]) -> str:
     """Where the time of a search went (see `TimeAccount.totals`), the largest share first."""
     whole = sum(totals["seconds"].values()) or 1.0
     shares = sorted(totals["seconds"].items(), key=lambda each: -each[1])
-    said = ", ".join(f"{kind} {100 * seconds / whole:.1f}%" for kind, seconds in shares if seconds)
+    said = ", ".join(
+        f"{'starting and waiting' if kind == 'waiting' else kind} {100 * seconds / whole:.1f}%"
+        for kind, seconds in shares
+        if seconds
+    )
     workers = f"{totals['workers']} worker" + ("s" if totals["workers"] > 1 else "")
     return f"time: {duration(totals['wall_seconds'])} on {workers}; {said}"
 

@@ -86,13 +86,13 @@ def test_a_clock_gives_every_moment_to_one_kind() -> None:
     started = time.perf_counter()
     with clock.measuring("storage"):
         time.sleep(0.01)
-        with clock.measuring("train"):
+        with clock.measuring("training"):
             time.sleep(0.03)
-        clock.move(0.01, "train", "evaluation")
+        clock.move(0.01, "training", "evaluation")
         seconds = lap()
     whole = time.perf_counter() - started
     assert seconds["storage"] >= 0.01
-    assert seconds["train"] >= 0.02
+    assert seconds["training"] >= 0.02
     assert seconds["evaluation"] == pytest.approx(0.01)
     assert whole - 0.01 < sum(seconds.values()) <= whole
     assert all(each >= 0 for each in seconds.values())
@@ -102,7 +102,7 @@ def test_a_clock_gives_every_moment_to_one_kind() -> None:
 
 def test_no_more_is_moved_than_there_is() -> None:
     clock = Clock()
-    clock.move(5.0, "train", "evaluation")
+    clock.move(5.0, "training", "evaluation")
     assert set(clock.read().values()) == {0.0}
 
 
@@ -110,14 +110,16 @@ def test_an_account_adds_up_to_the_time_of_all_workers() -> None:
     account = TimeAccount(workers=2)
     time.sleep(0.1)
     for _ in range(3):
-        account.add({**dict.fromkeys(KINDS, 0.0), "train": 0.02, "storage": 0.01, "waiting": 0.01})
+        account.add(
+            {**dict.fromkeys(KINDS, 0.0), "training": 0.02, "storage": 0.01, "waiting": 0.01}
+        )
     totals = account.totals(trials=2)
     assert (totals["trials"], totals["draws"], totals["workers"]) == (2, 3, 2)
     assert sum(totals["seconds"].values()) == pytest.approx(2 * totals["wall_seconds"], abs=0.03)
-    assert totals["seconds"]["train"] == pytest.approx(0.06)
+    assert totals["seconds"]["training"] == pytest.approx(0.06)
     said = time_line(totals)
-    assert said.startswith("time: 0 s on 2 workers; waiting ")
-    assert "train 3" in said or "train 2" in said
+    assert said.startswith("time: 0 s on 2 workers; starting and waiting ")
+    assert "training 3" in said or "training 2" in said
 
 
 def test_a_trial_has_no_seconds_of_what_it_did_not_do() -> None:
@@ -138,9 +140,9 @@ def test_a_search_says_and_keeps_where_its_time_went(finished: CommandLine) -> N
         spent = {kind: row[f"{kind}_seconds"] or 0.0 for kind in ("sampling", "storage")}
         assert all(each > 0 for each in spent.values())
         if row["state"] in ("complete", "pruned"):
-            spent |= {kind: row[f"{kind}_seconds"] for kind in ("train", "evaluation")}
+            spent |= {kind: row[f"{kind}_seconds"] for kind in ("training", "evaluation")}
             epochs = sum(each["train_seconds"] for each in row["history"])
-            assert spent["train"] >= epochs - 0.01
+            assert spent["training"] >= epochs - 0.01
         of_trials.update(spent)
     for kind, seconds in of_trials.items():
         assert seconds <= totals["seconds"][kind] + 0.1
