@@ -265,8 +265,11 @@ def _convolve(
         x = _channels_last(F.pad(x, (padding[1], padding[1], padding[0], padding[0])))
         padding = (0, 0)
     if transposed or in_pairs:
-        arrangement = _arrangement(tuple(weight.shape), groups, transposed, in_pairs)
-        weight = _from_pixels(F.pad(weight.flatten(), (1, 0))[arrangement])
+        shape, places = _arrangement(tuple(weight.shape), groups, transposed, in_pairs)
+        elements = weight.permute(0, 2, 3, 1).reshape(-1)
+        if in_pairs:
+            elements = F.pad(elements, (0, 1))
+        weight = _from_pixels(elements.index_select(0, places).view(shape))
     if in_pairs:
         x = _paired(x)
     y = torch.convolution(x, weight, None, stride, padding, (1, 1), False, (0, 0), groups)
@@ -276,21 +279,24 @@ def _convolve(
 @lru_cache(maxsize=4096)
 def _arrangement(
     shape: tuple[int, ...], groups: int, transposed: bool, in_pairs: bool
-) -> torch.Tensor:
-    """Which element of a kernel, from 1 on, or none (0), stands where (C', H, W, C) in another.
+) -> tuple[torch.Size, torch.Tensor]:
+    """Another kernel of the elements of a channels-last one: shape (C', H, W, C), and their places.
 
     `transposed` kernels lead back: turned around, from the outputs to the inputs. Kernels
     `in_pairs` take two neighbouring pixels as one with twice the channels, so that few output
-    channels fill a vector.
+    channels fill a vector; where they have no element the place is one behind the last.
     """
-    kernel = torch.arange(1, math.prod(shape) + 1).view(shape)
+    outputs, inputs, height, width = shape
+    places = torch.arange(math.prod(shape)).view(outputs, height, width, inputs).permute(0, 3, 1, 2)
     if transposed:
-        grouped = kernel.view(groups, -1, *shape[1:]).transpose(1, 2)
-        kernel = grouped.flatten(0, 1).flip(2, 3)
+        grouped = places.reshape(groups, -1, *places.shape[1:]).transpose(1, 2)
+        places = grouped.flatten(0, 1).flip(2, 3)
     if in_pairs:
-        left_and_right = torch.cat([F.pad(kernel, (0, 1)), F.pad(kernel, (1, 0))])
-        kernel = _paired(_channels_last(left_and_right))
-    return kernel.permute(0, 2, 3, 1).contiguous()
+        none = math.prod(shape)
+        left, right = (F.pad(places, sides, value=none) for sides in ((0, 1), (1, 0)))
+        places = _paired(_channels_last(torch.cat([left, right])))
+    places = places.permute(0, 2, 3, 1)
+    return places.shape, places.reshape(-1)
 
 
 def _is_pointwise(
