@@ -14,11 +14,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 Work = Callable[[], None]
+
+
+class Launch(Protocol):
+    """Captured work: calling it runs the work."""
+
+    def __call__(self) -> None: ...
+
+    def release(self) -> None:
+        """Gives back what it holds; it is not called any more."""
 
 
 class CaptureError(Exception):
@@ -38,13 +47,17 @@ class Lane:
         """A context in which what this thread asks torch for runs on this lane."""
         return nullcontext()
 
-    def capture(self, work: Work, generator: torch.Generator) -> Work:
+    def capture(self, work: Work, generator: torch.Generator) -> Launch:
         """What runs `work` again in one launch, with fresh draws of `generator` each time.
 
         Does not run it. `work` must have run once, must read and write tensors that stay where they
         are, and must not wait for the device. Raises CaptureError.
         """
         raise CaptureError(f"{self.device.type} has no graphs")
+
+    def without_captures(self) -> "Lane":
+        """The same lane, on which nothing is captured."""
+        return self
 
     def mark(self) -> Any:
         """A moment in the order of this lane's work, for `seconds_between`."""
@@ -56,11 +69,14 @@ class Lane:
 
 
 class EagerCudaLane(Lane):
-    """A stream of a GPU on which every kernel is launched by itself."""
+    """A stream of a GPU on which every kernel is launched by itself.
 
-    def __init__(self, device: torch.device) -> None:
+    A new one if none is given: torch has `MOST_AT_ONCE` and gives them out in turn.
+    """
+
+    def __init__(self, device: torch.device, stream: torch.cuda.Stream | None = None) -> None:
         super().__init__(device)
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._stream = stream or torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         # What was put on the device so far, the data above all, was put there by another stream.
         self._stream.wait_stream(torch.cuda.current_stream(device))
 
@@ -89,49 +105,64 @@ class CudaLane(EagerCudaLane):
 
     captures = True
 
-    _capturing = threading.Lock()
-    """torch allows one capture at a time in a process."""
+    _anchor: "CudaGraph | None" = None
 
-    def __init__(self, device: torch.device) -> None:
-        super().__init__(device)
-        self._anchor: torch.cuda.CUDAGraph | None = None
+    def without_captures(self) -> Lane:
+        return EagerCudaLane(self.device, self._stream)
 
-    def capture(self, work: Work, generator: torch.Generator) -> Work:
+    def capture(self, work: Work, generator: torch.Generator) -> Launch:
         if self._anchor is None:  # a pool lives as long as a graph that uses it: this one is kept
             nothing = torch.zeros(1, device=self.device)
-            self._anchor = self._captured(lambda: nothing.add_(1))
-        return self._captured(work, generator, self._anchor.pool()).replay
+            self._anchor = CudaGraph(lambda: nothing.add_(1))
+        return CudaGraph(work, generator, self._anchor.pool)
 
-    def _captured(
+
+class CudaGraph:
+    """Work captured on the current stream. Raises CaptureError if it can't be.
+
+    One at a time in a process is captured, launched or released: torch allows one capture at a
+    time, and registers the global generator of the device with every graph, which refuses to be
+    launched while another is being captured. torch.cuda.graph is not used since it waits for all
+    streams of the device.
+    """
+
+    _alone = threading.Lock()
+
+    def __init__(
         self,
         work: Callable[[], object],
         generator: torch.Generator | None = None,
         pool: Any = None,
-    ) -> torch.cuda.CUDAGraph:
-        """The graph. torch.cuda.graph is not used: it waits for all streams of the device."""
-        graph = torch.cuda.CUDAGraph()
-        if generator is not None:
-            graph.register_generator_state(generator)
-        with self._capturing:
+    ) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+        with self._alone:
             try:
+                if generator is not None:
+                    self._graph.register_generator_state(generator)
                 # Other threads may allocate meanwhile: only this one's calls are restricted.
-                graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+                self._graph.capture_begin(pool=pool, capture_error_mode="thread_local")
                 try:
                     work()
                 finally:
-                    graph.capture_end()
+                    self._graph.capture_end()
             except Exception as error:
                 cause = error.__context__ or error  # ending a broken capture raises once more
                 raise CaptureError(f"{type(cause).__name__}: {cause}".splitlines()[0]) from error
-        return graph
+        self.pool = self._graph.pool()
+
+    def __call__(self) -> None:
+        with self._alone:
+            self._graph.replay()
+
+    def release(self) -> None:
+        with self._alone:
+            self._graph.reset()
 
 
-def make_lane(device: torch.device | str, *, graphs: bool = True) -> Lane:
-    """A new lane on a device."""
+def make_lane(device: torch.device | str) -> Lane:
+    """A new lane on a device. On a GPU, those in use must be no more than `MOST_AT_ONCE`."""
     device = torch.device(device)
-    if device.type != "cuda":
-        return Lane(device)
-    return CudaLane(device) if graphs else EagerCudaLane(device)
+    return CudaLane(device) if device.type == "cuda" else Lane(device)
 
 
 class Repeated:
@@ -146,7 +177,7 @@ class Repeated:
     ) -> None:
         self._work, self._lane, self._generator = work, lane, generator
         self._at_once = at_once
-        self._launches: dict[int, Work] = {}
+        self._launches: dict[int, Launch] = {}
         self.capture_seconds = 0.0
 
     def run(self, times: int = 1) -> None:
@@ -168,7 +199,8 @@ class Repeated:
 
     def forget(self) -> None:
         """Gives back the memory of what was captured."""
-        self._launches.clear()
+        while self._launches:
+            self._launches.popitem()[1].release()
 
     def _capture(self, counts: set[int]) -> None:
         started = time.perf_counter()

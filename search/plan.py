@@ -11,6 +11,10 @@ from search.data import DataSource
 Precision = Literal["float32", "bfloat16"]
 
 
+MOST_AT_ONCE = 32
+"""Trainings of one process: torch has 32 streams for a GPU, and each training needs its own."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything about a run that is not a property of its study."""
@@ -34,13 +38,17 @@ class Plan:
     def processes(self) -> tuple[tuple[str, int], ...]:
         """The device of each worker process, and how many trainings it runs at once.
 
-        Workers are dealt out over the devices. Those of a GPU share a process, as its memory and
-        its time are shared best within one; on the CPU each is a process, as threads of Python
+        Workers are dealt out over the devices. Those of a GPU share processes, as its memory and
+        its time are shared best within one, of at most `MOST_AT_ONCE`; on the CPU each is a process, as threads of Python
         would wait for each other.
         """
         dealt = [self.devices[n % len(self.devices)] for n in range(self.workers)]
-        shared = tuple((name, dealt.count(name)) for name in dict.fromkeys(dealt) if name != "cpu")
-        return shared + (("cpu", 1),) * dealt.count("cpu")
+        return tuple(
+            (name, min(most, dealt.count(name) - first))
+            for name in dict.fromkeys(dealt)
+            for most in (1 if name == "cpu" else MOST_AT_ONCE,)
+            for first in range(0, dealt.count(name), most)
+        )
 
     @property
     def most_draws(self) -> int:

@@ -110,7 +110,7 @@ class TrainingRun:
         except CaptureError as error:
             # All is captured before the first epoch is yielded, so the run can begin again.
             self.eager_reason = str(error)
-            self._lane = make_lane(self._lane.device, graphs=False)
+            self._lane = self._lane.without_captures()
             with self._lane.active():
                 self._prepare()
             yield from self._run()

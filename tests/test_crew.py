@@ -68,7 +68,8 @@ def _trained(trials: list[TrialRecord]) -> dict[str, float]:
         (("cuda:0",), 8, (("cuda:0", 8),)),
         (("cuda:0", "cuda:2"), 5, (("cuda:0", 3), ("cuda:2", 2))),
         (("cuda:0", "cuda:1"), 1, (("cuda:0", 1),)),
-        (("cpu", "cuda:0"), 4, (("cuda:0", 2), ("cpu", 1), ("cpu", 1))),
+        (("cpu", "cuda:0"), 4, (("cpu", 1), ("cpu", 1), ("cuda:0", 2))),
+        (("cuda:1",), 70, (("cuda:1", 32), ("cuda:1", 32), ("cuda:1", 6))),
     ],
 )
 def test_workers_are_dealt_out_over_the_devices(

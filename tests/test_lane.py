@@ -28,40 +28,40 @@ DEVICES = [
 ]
 
 
+class Recorded:
+    """Launches on the CPU what a GPU would have captured."""
+
+    def __init__(self, lane: "Recording", work: Callable[[], None]) -> None:
+        self._lane, self._work = lane, work
+
+    def __call__(self) -> None:
+        self._lane.launched += 1
+        self._work()
+
+    def release(self) -> None:
+        self._lane.released += 1
+
+
 class Recording(Lane):
-    """Captures on the CPU as a GPU would, and says what it captured and launched."""
+    """Captures on the CPU as a GPU would, up to `most` times, and counts."""
 
     captures = True
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 100) -> None:
         super().__init__(CPU)
+        self._most = most
         self.captured = 0
         self.launched = 0
+        self.released = 0
 
-    def capture(self, work: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:
-        self.captured += 1
+    def without_captures(self) -> Lane:
+        return Lane(self.device)
 
-        def launch() -> None:
-            self.launched += 1
-            work()
-
-        return launch
-
-
-class Refusing(Lane):
-    """Can't capture after the first `allowed` captures."""
-
-    captures = True
-
-    def __init__(self, allowed: int = 0) -> None:
-        super().__init__(CPU)
-        self._allowed = allowed
-
-    def capture(self, work: Callable[[], None], generator: torch.Generator) -> Callable[[], None]:
-        if self._allowed == 0:
+    def capture(self, work: Callable[[], None], generator: torch.Generator) -> Recorded:
+        if self.captured == self._most:
             raise CaptureError("no such luck")
-        self._allowed -= 1
-        return work
+        self.captured += 1
+        return Recorded(self, work)
 
 
 @pytest.fixture(scope="module", params=DEVICES)
@@ -142,7 +142,7 @@ def test_work_on_a_lane_without_graphs_is_called() -> None:
 
 def test_failed_capture_runs_nothing_of_the_launch() -> None:
     done: list[int] = []
-    repeated = Repeated(lambda: done.append(1), Refusing(), torch.Generator(), at_once=4)
+    repeated = Repeated(lambda: done.append(1), Recording(0), torch.Generator(), at_once=4)
     with pytest.raises(CaptureError, match="no such luck"):
         repeated.run(8)
     assert len(done) == 4
@@ -153,6 +153,7 @@ def test_forgotten_work_is_captured_again() -> None:
     repeated = Repeated(lambda: None, lane, torch.Generator())
     repeated.run()
     repeated.forget()
+    assert lane.released == 1
     repeated.run()
     assert lane.captured == 2
 
@@ -166,7 +167,7 @@ def test_captured_training_is_the_called_training(digits: Digits) -> None:
     device = digits.train.images.device
     captured = make_lane(device) if device.type == "cuda" else Recording()
     run = _run(few, captured)
-    called = _run(few, make_lane(device, graphs=False))
+    called = _run(few, make_lane(device).without_captures())
     for ours, theirs in zip(run, called, strict=True):
         assert _numbers(ours) == pytest.approx(_numbers(theirs), rel=1e-3, abs=1e-3)
     torch.testing.assert_close(run._live.weights, called._live.weights, atol=1e-4, rtol=1e-3)
@@ -174,6 +175,7 @@ def test_captured_training_is_the_called_training(digits: Digits) -> None:
     if isinstance(captured, Recording):  # both sizes of training launches, and the evaluation
         assert captured.captured == 3
         assert captured.launched == (2 + 1) * 3 - 2
+        assert captured.released == 3
 
 
 def test_each_epoch_and_step_draws_anew_also_when_captured(digits: Digits) -> None:
@@ -218,8 +220,7 @@ def test_captured_dropout_draws_anew_on_every_launch(digits: Digits) -> None:
 @pytest.mark.parametrize("allowed", [0, 1, 2])
 def test_what_cannot_be_captured_is_called_and_says_why(allowed: int) -> None:
     few = _first(DataSource("mnist-sample").load().train, 32 * 20)
-    run = _run(few, Refusing(allowed))
-    # A refusal on a GPU goes on with an eager stream: here that is the CPU's lane.
+    run = _run(few, Recording(allowed))
     assert _history(run) == _history(_run(few))
     assert run.eager_reason == "no such luck"
 
