@@ -38,9 +38,9 @@ class Plan:
     def processes(self) -> tuple[tuple[str, int], ...]:
         """The device of each worker process, and how many trainings it runs at once.
 
-        Workers are dealt out over the devices. Those of a GPU share processes, as its memory and
-        its time are shared best within one, of at most `MOST_AT_ONCE`; on the CPU each is a process, as threads of Python
-        would wait for each other.
+        Workers are dealt out over the devices. Those of a GPU share a process, up to `MOST_AT_ONCE`
+        of them, as its memory and its time are shared best within one; on the CPU each is a
+        process, as threads of Python would wait for each other.
         """
         dealt = [self.devices[n % len(self.devices)] for n in range(self.workers)]
         return tuple(
