@@ -75,10 +75,10 @@ def training_cost(configuration: Configuration, precision: Precision) -> Cost:
 def measure(device: str, seconds: float) -> Ceilings:
     """The best of what large matrix products and large copies reach on all cores of the device.
 
-    Each is tried for about `seconds`. A GPU multiplies float32 in TF32 where cuDNN may.
+    Each is tried for about `seconds`. float32 is float32 here, as in the engine, and not TF32.
     """
     kind = torch.device(device).type
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
     flops = {
         precision: max(
             _product_rate(size, dtype, device, seconds / len(MATRIX_SIZES[kind]))

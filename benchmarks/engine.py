@@ -8,6 +8,7 @@ from benchmarks import digits
 from benchmarks.processes import WAIT_SECONDS, meeting
 from benchmarks.speed import MOST_EPOCHS, Epoch, Speed, time_epochs
 from search.data import DataSource, Examples
+from search.device import prepare_thread
 from search.plan import Precision
 from search.train import TrainingRun, full_batches
 from space import Configuration
@@ -60,6 +61,7 @@ def measure(
             seed=seed,
             precision=precision,
         )
+        prepare_thread(device)
         try:
             return time_epochs(epochs, seconds=seconds, device=device, start=ready.wait)
         except BaseException:

@@ -53,8 +53,6 @@ def time_epochs(
     The first compiles kernels, captures graphs and starts processes. `start` is called after it:
     those that shall run at once wait for each other there.
     """
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
     next(epochs)
     start()
     end = time.perf_counter() + seconds
@@ -72,13 +70,13 @@ def time_epochs(
 
 
 def _peak_bytes(device: str) -> int:
-    """The most memory this process has held: of the GPU since the measurement began, else resident.
+    """The most memory this process has held since it began: of the GPU, else resident.
 
-    Resident memory is the most since the process began, and counts the mapped data files, which
+    On a GPU what torch had reserved there; resident memory counts the mapped data files, which
     worker processes share.
     """
     if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.max_memory_reserved(device)
     # Not getrusage: its maximum survives exec and begins with the memory of the parent process.
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))

@@ -60,6 +60,7 @@ class Ledger(_CachedStorage):
         study: str,
         marks: Mapping[str, Any] | None = None,
     ) -> None:
+        rows.refuse_another_schema()
         super().__init__(database)
         self._study_id = database.get_study_id_from_name(study)
         self._marks = dict(marks or {})

@@ -18,6 +18,8 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import func, insert, select, update
 
+from results.errors import NasSearchError
+
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table
 
@@ -31,6 +33,16 @@ USER_ATTRIBUTES: "Table" = models.TrialUserAttributeModel.__table__
 SYSTEM_ATTRIBUTES: "Table" = models.TrialSystemAttributeModel.__table__
 _REPORTS: "Table" = models.TrialIntermediateValueModel.__table__
 _HEARTBEATS: "Table" = models.TrialHeartbeatModel.__table__
+
+
+def refuse_another_schema() -> None:
+    """Raises NasSearchError if the installed Optuna has other tables."""
+    if models.SCHEMA_VERSION != SCHEMA_VERSION:
+        raise NasSearchError(
+            f"this nas-search does not know the tables of the installed Optuna (schema "
+            f"{models.SCHEMA_VERSION}, not {SCHEMA_VERSION}): pip install 'optuna==5.0.*'"
+        )
+
 
 _json_to_distribution = lru_cache(maxsize=1_000)(json_to_distribution)
 

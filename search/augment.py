@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from search.data import MEAN, STD
+from search.kernels import warp
 from space import Augmentation
 
 
@@ -20,8 +21,6 @@ def augment(pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     Bilinear sampling; what comes from outside the image is black.
     """
     if pixels.device.type == "cpu":
-        from search.kernels import warp  # compiled code, of no use on a GPU
-
         moved = torch.empty(pixels.shape)
         warp(pixels.numpy(), maps.numpy(), moved.numpy(), 255 * MEAN, 255 * STD)
         return moved.unsqueeze(1)

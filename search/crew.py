@@ -122,5 +122,8 @@ class Crew:
                 f"worker processes keep dying (the last with exit code "
                 f"{member.process.exitcode}): perhaps too little memory; try fewer --workers"
             )
-        self._members[self._members.index(member)] = self._start(member.device, member.places)
+        # Fewer at once: memory may have been short, and a training that ends its process shall
+        # soon do so alone.
+        places = max(1, member.places // 2)
+        self._members[self._members.index(member)] = self._start(member.device, places)
         return member.tasks

@@ -1,4 +1,4 @@
-"""Which devices a run uses and how many workers they carry."""
+"""Which devices a run uses, how many workers they carry, and what a thread on one needs."""
 
 import os
 import re
@@ -51,6 +51,16 @@ def default_workers(devices: tuple[str, ...]) -> int:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     limits = (usable, psutil.cpu_count(logical=False), _container_limit())
     return max(1, min(limit for limit in limits if limit))
+
+
+def prepare_thread(device: str) -> None:
+    """Sets torch up for a thread that trains on a device."""
+    import torch
+
+    torch.set_num_threads(1)  # workers use a machine better than threads of torch do
+    if device != "cpu":
+        torch.cuda.set_device(device)
+        torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
 
 
 def _container_limit() -> int | None:

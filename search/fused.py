@@ -27,7 +27,8 @@ _VECTOR = 16
 def accelerate(network: nn.Module) -> nn.Module:
     """A network that computes the same faster, with the same parameters, statistics and generators.
 
-    The given one stays as it is: plain torch modules, for export and copies. On a GPU it is its own
+    The same memory, that is: call it again when that of the given one is replaced. The given one
+    stays as it is: plain torch modules, for export and copies. On a GPU it is its own
     answer. The two may differ in mode (training, evaluation) and in which elements dropout drops.
     """
     if any(parameter.device.type != "cpu" for parameter in network.parameters()):

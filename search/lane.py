@@ -114,7 +114,11 @@ class CudaLane(EagerCudaLane):
         if self._anchor is None:  # a pool lives as long as a graph that uses it: this one is kept
             nothing = torch.zeros(1, device=self.device)
             self._anchor = CudaGraph(lambda: nothing.add_(1))
-        return CudaGraph(work, generator, self._anchor.pool)
+        try:
+            return CudaGraph(work, generator, self._anchor.pool)
+        except CaptureError:
+            self._anchor = None  # before torch 2.13 a broken capture leaves its pool unusable
+            raise
 
 
 class CudaGraph:
@@ -165,6 +169,10 @@ def make_lane(device: torch.device | str) -> Lane:
     return CudaLane(device) if device.type == "cuda" else Lane(device)
 
 
+def _forgotten() -> None:
+    raise RuntimeError("this work was forgotten")
+
+
 class Repeated:
     """Work that is repeated unchanged, `at_once` times a launch where the lane captures.
 
@@ -178,7 +186,7 @@ class Repeated:
         self._work, self._lane, self._generator = work, lane, generator
         self._at_once = at_once
         self._launches: dict[int, Launch] = {}
-        self.capture_seconds = 0.0
+        self._capture_seconds = 0.0
 
     def run(self, times: int = 1) -> None:
         """Runs the work so many times, the same number on every call.
@@ -197,10 +205,16 @@ class Repeated:
             else:
                 launch()
 
+    def take_capture_seconds(self) -> float:
+        """Seconds that captures took since this was last asked."""
+        taken, self._capture_seconds = self._capture_seconds, 0.0
+        return taken
+
     def forget(self) -> None:
-        """Gives back the memory of what was captured."""
+        """Gives back what was captured, and lets go of the work: it can't be run any more."""
         while self._launches:
             self._launches.popitem()[1].release()
+        self._work = _forgotten
 
     def _capture(self, counts: set[int]) -> None:
         started = time.perf_counter()
@@ -208,7 +222,7 @@ class Repeated:
             count: self._lane.capture(functools.partial(self._call, count), self._generator)
             for count in sorted(counts)
         }
-        self.capture_seconds += time.perf_counter() - started
+        self._capture_seconds += time.perf_counter() - started
 
     def _call(self, count: int) -> None:
         for _ in range(count):

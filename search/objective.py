@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from optuna import TrialPruned
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from torch import AcceleratorError
 
 from results.checkpoint import checkpoint_path, save_checkpoint
 from results.ledger import write_out
@@ -42,7 +43,7 @@ class Surplus(Exception):  # noqa: N818
 class Objective:
     """What Optuna calls with each trial; returns its value (see `StudySettings.score`).
 
-    Belongs to one thread, as its clock does; those of one process share the register.
+    Belongs to one thread, as its clock does.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Objective:
         except UpdateFinishedTrialError:  # taken for dead by another process, which queued it again
             self._tell(CutOff(trial.number))
             raise
-        except StorageInternalError:  # nothing can be recorded now
+        except (StorageInternalError, AcceleratorError):  # nothing can be recorded, or trained, now
             raise
         except OSError:  # not the trial's fault: a full disk, say
             self._hand_back(trial)

@@ -6,14 +6,15 @@ import torch
 
 from space import Recipe
 
+# AdamW warns of steps outside a CUDA graph, which the first ones are.
+warnings.filterwarnings("ignore", message=".*capturable=True")
+
 
 def make_optimizer(
     recipe: Recipe, weights: torch.Tensor, learning_rate: torch.Tensor
 ) -> torch.optim.Optimizer:
     """Fused, with the learning rate read from a tensor: no host value changes between steps."""
     if recipe.optimizer == "adamw":
-        # It warns of steps outside a CUDA graph, which the first ones are.
-        warnings.filterwarnings("ignore", message=".*capturable=True")
         return torch.optim.AdamW(
             [weights],
             lr=learning_rate,

@@ -70,8 +70,7 @@ class TrainingRun:
     batch is left out.
 
     `eager_reason`: why its steps could not be captured though the lane captures; "" if all went
-    well. `capture_seconds`: what capturing took, part of the first epoch's `train_seconds` and
-    `evaluation_seconds` on a CPU clock, but not on the device's.
+    well. `capture_seconds`: what capturing took; no part of any epoch's seconds.
     """
 
     def __init__(
@@ -108,8 +107,9 @@ class TrainingRun:
         try:
             yield from self._run()
         except CaptureError as error:
-            # All is captured before the first epoch is yielded, so the run can begin again.
             self.eager_reason = str(error)
+        if self.eager_reason:
+            # All is captured before the first epoch is yielded, so the run can begin again.
             self._lane = self._lane.without_captures()
             with self._lane.active():
                 self._prepare()
@@ -172,15 +172,18 @@ class TrainingRun:
         evaluated = lane.mark()
         train_loss, train_accuracy = self._training_sums.read(self._steps * self._batch_size)
         loss, accuracy = self._evaluation_sums.read(len(self._evaluation))
-        self.capture_seconds = self._training.capture_seconds + self._evaluating.capture_seconds
+        # What captures took, in the first epoch.
+        of_training = self._training.take_capture_seconds()
+        of_evaluation = self._evaluating.take_capture_seconds()
+        self.capture_seconds += of_training + of_evaluation
         return EpochMetrics(
             epoch=epoch,
             train_loss=train_loss,
             train_accuracy=train_accuracy,
             loss=loss,
             accuracy=accuracy,
-            train_seconds=lane.seconds_between(started, trained),
-            evaluation_seconds=lane.seconds_between(trained, evaluated),
+            train_seconds=lane.seconds_between(started, trained) - of_training,
+            evaluation_seconds=lane.seconds_between(trained, evaluated) - of_evaluation,
         )
 
     def _draw(self, epoch: int) -> None:

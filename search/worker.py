@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from results.errors import NasSearchError
 from results.storage import open_storage, shown_url, storage_errors
 from search import study as studies
+from search.device import prepare_thread
 from search.events import Event, TaskDone, TaskFailed, TimeSpent
 from search.plan import Plan
 from search.study import DeadTrials
@@ -78,9 +79,9 @@ class Worker:
             self._connection.send(event)
 
     def _take_tasks(self) -> None:
-        import torch
+        from torch import AcceleratorError
 
-        torch.set_num_threads(1)  # workers use a machine better than threads of torch do
+        prepare_thread(self._device)
         context: Context | None = None
         while True:
             task = self._tasks.get()
@@ -90,6 +91,8 @@ class Worker:
                     run(context, task)
             except NasSearchError as error:
                 self._tell(TaskFailed(str(error)))
+            except AcceleratorError:  # after it no call to the device works in this process
+                os._exit(1)
             except OSError as error:
                 self._tell(
                     TaskFailed(f"{error.strerror or error}: {error.filename or self._plan.out}")
@@ -157,12 +160,24 @@ def search(context: "Context") -> None:
             _give_up_if_hopeless(plan, register.states()[first:])
             try:
                 study.optimize(objective, n_trials=1, catch=(TrialError, Surplus))
-            except (UpdateFinishedTrialError, ValueError) as error:
-                # What goes wrong in a trial is a TrialError. These are Optuna's words for a trial
-                # that another process took for dead, after a suspended laptop, say: it is queued.
-                if isinstance(error, ValueError) and "Cannot tell" not in str(error):
+            except (UpdateFinishedTrialError, ValueError, AssertionError) as error:
+                if not _was_taken_for_dead(error):
                     raise
             context.tell(TimeSpent(lap()))
+
+
+def _was_taken_for_dead(error: BaseException) -> bool:
+    """Whether Optuna says that another process ended the trial, and queued it again.
+
+    After a suspended laptop, say. What goes wrong in the trial itself is a TrialError.
+    """
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    if isinstance(error, AssertionError):  # what `optimize` makes of it when it tells the value
+        return error.__context__ is not None and _was_taken_for_dead(error.__context__)
+    return isinstance(error, UpdateFinishedTrialError) or (
+        isinstance(error, ValueError) and "Cannot tell" in str(error)
+    )
 
 
 def _give_up_if_hopeless(plan: Plan, states: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 LEVELS = 1 << 16
+"""Also a constant of compiled code, whose cache does not notice a change: never change it."""
 
 
 class Dropout(nn.Module):

@@ -101,6 +101,8 @@ def test_killed_process_with_several_trainings_is_replaced_and_nothing_is_lost(
                 killed = crew._members[0].process
                 assert killed.pid is not None
                 os.kill(killed.pid, signal.SIGKILL)
+        (member,) = crew._members
+        assert member.places == plan.workers // 2  # what may be to blame shall soon be alone
     trials = records(study)
     cut_off = {each.trial for each in events if isinstance(each, CutOff)}
     assert {each.number for each in trials if each.state == "cut off"} == cut_off

@@ -1,6 +1,8 @@
 """Lanes: repeated work gives the same whether it is captured, called, alone or among others."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -8,7 +10,10 @@ from typing import Any
 import psutil
 import pytest
 import torch
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from search.augment import normalise
 from search.data import DataSource, Digits, Examples
 from search.lane import CaptureError, Lane, Repeated, make_lane
 from search.train import STEPS_PER_LAUNCH, EpochMetrics, TrainingRun
@@ -64,6 +69,12 @@ class Recording(Lane):
         return Recorded(self, work)
 
 
+@pytest.fixture(autouse=True)
+def _deterministic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
 @pytest.fixture(scope="module", params=DEVICES)
 def digits(request: pytest.FixtureRequest) -> Digits:
     return DataSource("mnist-sample").load(request.param)
@@ -113,6 +124,13 @@ def _history(run: TrainingRun) -> list[dict[str, float]]:
     return [_numbers(metrics) for metrics in run]
 
 
+def _assert_same(ours: dict[str, float], theirs: dict[str, float], device: torch.device) -> None:
+    """Exactly on a CPU. On a GPU sums may be added in another order: an image or two of 640."""
+    if device.type == "cpu":
+        assert ours == theirs
+    assert ours == pytest.approx(theirs, rel=1e-2, abs=0.4)
+
+
 # Repeated work
 
 
@@ -137,7 +155,7 @@ def test_work_on_a_lane_without_graphs_is_called() -> None:
     repeated = Repeated(lambda: done.append(1), Lane(CPU), torch.Generator(), at_once=4)
     repeated.run(11)
     assert len(done) == 11
-    assert repeated.capture_seconds == 0
+    assert repeated.take_capture_seconds() == 0
 
 
 def test_failed_capture_runs_nothing_of_the_launch() -> None:
@@ -148,28 +166,27 @@ def test_failed_capture_runs_nothing_of_the_launch() -> None:
     assert len(done) == 4
 
 
-def test_forgotten_work_is_captured_again() -> None:
+def test_forgotten_work_is_released_and_does_not_run_again() -> None:
     lane = Recording()
     repeated = Repeated(lambda: None, lane, torch.Generator())
     repeated.run()
     repeated.forget()
     assert lane.released == 1
-    repeated.run()
-    assert lane.captured == 2
+    with pytest.raises(RuntimeError, match="forgotten"):
+        repeated.run()
 
 
 # Training on lanes
 
 
 def test_captured_training_is_the_called_training(digits: Digits) -> None:
-    """On a GPU both do the same arithmetic; kernels may add in another order."""
     few = _first(digits.train, 32 * 20)
     device = digits.train.images.device
     captured = make_lane(device) if device.type == "cuda" else Recording()
     run = _run(few, captured)
     called = _run(few, make_lane(device).without_captures())
     for ours, theirs in zip(run, called, strict=True):
-        assert _numbers(ours) == pytest.approx(_numbers(theirs), rel=1e-3, abs=1e-3)
+        _assert_same(_numbers(ours), _numbers(theirs), device)
     torch.testing.assert_close(run._live.weights, called._live.weights, atol=1e-4, rtol=1e-3)
     assert run.eager_reason == ""
     if isinstance(captured, Recording):  # both sizes of training launches, and the evaluation
@@ -244,9 +261,7 @@ def test_trainings_at_once_give_what_each_gives_alone(digits: Digits) -> None:
         thread.join()
     for number, history in enumerate(alone):
         for ours, theirs in zip(together[number], history, strict=True):
-            if device.type == "cpu":
-                assert ours == theirs
-            assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-3)
+            _assert_same(ours, theirs, device)
 
 
 def _memory_bytes(device: torch.device) -> int:
@@ -259,15 +274,69 @@ def _memory_bytes(device: torch.device) -> int:
 def test_memory_after_50_trainings_is_that_after_5(digits: Digits) -> None:
     few = _first(digits.train, 32 * (STEPS_PER_LAUNCH + 1))
     device = digits.train.images.device
-    lane = make_lane(device)
-    for number in range(50):
-        for _ in _run(few, lane, epochs=2, seed=number):
-            if number % 3 == 0:
-                break  # as a pruned trial ends
-        if number == 4:
-            after_5 = _memory_bytes(device)
-    # Python and the allocator of the C library breathe; a leaked training is some megabytes.
-    assert _memory_bytes(device) - after_5 < 20e6
+    lane = make_lane(device) if device.type == "cuda" else Recording()
+    gc.disable()  # what only the collector frees stays: it knows nothing of the memory of a GPU
+    try:
+        for number in range(50):
+            run = _run(few, lane, epochs=2, seed=number)
+            for _ in run:
+                if number % 3 == 0:
+                    break  # as a pruned trial ends
+            gone = [weakref.ref(run), weakref.ref(run._live), weakref.ref(run._maps)]
+            del run, _
+            assert [each() for each in gone] == [None] * 3
+            if number == 4:
+                after_5 = _memory_bytes(device)
+        assert _memory_bytes(device) - after_5 < 20e6
+    finally:
+        gc.enable()
+
+
+class NoHostReads(TorchDispatchMode):
+    """Fails at what makes the host wait for the device, which a captured graph may not do."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        assert func not in (
+            torch.ops.aten._local_scalar_dense.default,
+            torch.ops.aten.nonzero.default,
+            torch.ops.aten.masked_select.default,
+        ), f"{func} reads from the device"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_step_reads_nothing_back_and_leaves_its_tensors_in_place(
+    monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    # As on a GPU: torch's own modules, and images moved by torch.
+    monkeypatch.setattr("search.train.accelerate", lambda network: network)
+    few = _first(DataSource("mnist-sample").load().train, 64)
+    run = _run(few, configuration=_configuration(optimizer=optimizer, label_smoothing=0.05))
+    monkeypatch.setattr("search.train.augment", _moved_by_torch)
+    run._draw(1)
+    run._trained.train()
+    run._step()  # the first may make state
+    tensors = [
+        *(run._chosen, run._maps, run._rates, run._now, run._step_index),
+        *(run._live.weights, run._live.state, run._measured.weights, run._measured.state),
+        *(run._training_sums._sums, run._evaluation_sums._sums),
+        *(each for each in run._optimizer.state[run._live.weights].values()),
+    ]
+    before = [tensor.data_ptr() for tensor in tensors]
+    with NoHostReads():
+        run._step()
+        run._evaluate()
+    assert [tensor.data_ptr() for tensor in tensors] == before
+    assert run._step_index.item() == 2
+
+
+def _moved_by_torch(pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
+    grid = F.affine_grid(maps, [len(pixels), 1, 28, 28], align_corners=False)
+    return normalise(
+        F.grid_sample(pixels.unsqueeze(1).float(), grid, align_corners=False).squeeze(1)
+    )
 
 
 @pytest.mark.gpu

@@ -12,6 +12,7 @@ import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from results.card import HELD_OUT
@@ -27,9 +28,11 @@ from search.strategy import make_sampler
 from search.study import (
     UNCLAIMED_SECONDS,
     DeadTrials,
+    load,
     make_or_resume,
     this_worker,
 )
+from search.worker import _was_taken_for_dead
 from space import BASELINES, SearchSpace
 from space.search_space import Choice
 
@@ -323,3 +326,31 @@ def test_reading_a_database_while_it_is_made_does_not_disturb_it(tmp_path: Path)
         with contextlib.suppress(NasSearchError):  # not there yet
             open_storage(url, create=False)
     assert maker.returncode == 0, maker.communicate()[1]
+
+
+def test_words_for_a_trial_that_was_taken_for_dead_are_understood() -> None:
+    lost = UpdateFinishedTrialError("gone")
+    told = AssertionError("Should not reach.")
+    told.__context__ = lost
+    for error in (lost, ValueError("Cannot tell a FAIL trial."), told):
+        assert _was_taken_for_dead(error)
+    for error in (ValueError("other"), AssertionError("other"), RuntimeError("other")):
+        assert not _was_taken_for_dead(error)
+
+
+def test_trial_that_another_process_ended_meanwhile_does_not_end_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `optimize` raises when its trial was told by others, with the storage of a worker."""
+    one = OneStudy()
+    storage = open_storage(default_url(tmp_path), create=True)
+    make_or_resume(storage, one.plan, baselines=False)
+    ours, theirs = load(storage, one.plan), optuna.load_study(study_name="one", storage=storage)
+
+    def objective(trial: optuna.Trial) -> float:
+        theirs.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        return 1.0
+
+    with pytest.raises((UpdateFinishedTrialError, ValueError, AssertionError)) as caught:
+        ours.optimize(objective, n_trials=1)
+    assert _was_taken_for_dead(caught.value)
