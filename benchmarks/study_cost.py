@@ -35,6 +35,7 @@ from results.ledger import Ledger
 from results.record import BUDGET_CONSTRAINT, Epoch, drawn_attributes, trained_attributes
 from results.settings import StudySettings
 from results.storage import default_url, open_storage
+from results.versions import versions
 from search import objective, study, worker
 from search.context import Context
 from search.data import DataSource, Digits
@@ -198,10 +199,18 @@ def search(loaded: optuna.Study, plan: Plan, digits: Digits) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--trials", type=int, default=40)
-    parser.add_argument("--at", type=int, nargs="+", default=[0, 200, 2_000, 10_000])
-    parser.add_argument("--pruner", default="halving")
+    parser = argparse.ArgumentParser(
+        description="What a study costs besides training, in milliseconds per trained trial."
+    )
+    parser.add_argument("--trials", type=int, default=40, help="how many are measured")
+    parser.add_argument(
+        "--at",
+        type=int,
+        nargs="+",
+        default=[0, 200, 2_000, 10_000],
+        help="how many trials the study has before, one table row each",
+    )
+    parser.add_argument("--pruner", default="halving", help="as of nas-search")
     parser.add_argument("--folder", type=Path, help="where the studies are kept")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -212,6 +221,7 @@ def main() -> None:
     time_calls(objective.Objective, "_follow", "reporting")
     time_calls(optuna.Study, "optimize", "optimize")
     digits = DataSource("mnist-sample").load("cpu")
+    sys.stdout.write(", ".join(f"{name} {text}" for name, text in versions().items()) + "\n")
     columns = ("asking", "drawing", "reporting", "storing", "bookkeeping", "ms/trial", "CPU ms")
     sys.stdout.write(
         f"{'at':>7}{'draws':>7}"

@@ -209,13 +209,14 @@ def time_line(totals: Mapping[str, Any]) -> str:
     """Where the time of a search went (see `TimeAccount.totals`), the largest share first."""
     whole = sum(totals["seconds"].values()) or 1.0
     shares = sorted(totals["seconds"].items(), key=lambda each: -each[1])
+    names = {"waiting": "start, waiting and work cut off"}
     said = ", ".join(
-        f"{'starting and waiting' if kind == 'waiting' else kind} {100 * seconds / whole:.1f}%"
+        f"{names.get(kind, kind)} {100 * seconds / whole:.1f}%"
         for kind, seconds in shares
         if seconds
     )
     workers = f"{totals['workers']} worker" + ("s" if totals["workers"] > 1 else "")
-    return f"time: {duration(totals['wall_seconds'])} on {workers}; {said}"
+    return f"time of the search: {duration(totals['wall_seconds'])} on {workers}; {said}"
 
 
 def duration(seconds: float) -> str:

@@ -118,7 +118,7 @@ def test_an_account_adds_up_to_the_time_of_all_workers() -> None:
     assert sum(totals["seconds"].values()) == pytest.approx(2 * totals["wall_seconds"], abs=0.03)
     assert totals["seconds"]["training"] == pytest.approx(0.06)
     said = time_line(totals)
-    assert said.startswith("time: 0 s on 2 workers; starting and waiting ")
+    assert said.startswith("time of the search: 0 s on 2 workers; start, waiting and work cut off ")
     assert "training 3" in said or "training 2" in said
 
 
