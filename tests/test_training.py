@@ -476,7 +476,6 @@ def test_epochs_are_numbered_and_count_full_batches(few: Examples, digits: Digit
 
 def test_batch_larger_than_the_data_is_all_of_it(few: Examples) -> None:
     run = _run(_configuration(batch_size=4096), few)
-    assert len(list(run)) > 0
     assert full_batches(_configuration(batch_size=4096).recipe, few) == (len(few), 1)
     assert len(list(run)) == 2
 
