@@ -31,6 +31,11 @@ ORDERS = [
 SHAPES = [(5, 8, 6, 6), (3, 1, 7, 5), (2, 17, 3, 3), (4, 12, 1, 1), (1, 6, 9, 2), (9, 40, 20, 20)]
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
 def _chain(order: tuple[str, ...], channels: int, p: float = 0.0) -> nn.Sequential:
     made: dict[str, nn.Module] = {
         "norm": nn.BatchNorm2d(channels),
@@ -88,7 +93,10 @@ def _assert_close(network: nn.Module, x: torch.Tensor, tolerance: float) -> None
 def test_chain_is_that_of_torch(
     order: tuple[str, ...], shape: tuple[int, ...], training: bool
 ) -> None:
-    _assert_close(_chain(order, shape[1]).train(training), _input(shape), 2e-5)
+    # In quarters: with few different values hardly ever one so close to a ReLU's zero that rounding
+    # decides on which side it is.
+    x = _input(shape).mul(4).round().div(4)
+    _assert_close(_chain(order, shape[1]).train(training), x, 2e-5)
 
 
 @pytest.mark.parametrize("order", ORDERS)
