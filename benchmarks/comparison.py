@@ -11,12 +11,8 @@ from benchmarks.ceiling import Ceilings
 from benchmarks.processes import at_once, processes
 from benchmarks.speed import Speed
 from search.data import DataSource
-from search.device import default_workers
 from search.plan import Precision
 from space import Configuration
-
-LOADER_PROCESSES = (0, 2, 4)
-"""What the plain script's `num_workers` is tried at, as far as there are cores."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +92,16 @@ class Bench:
         self.tell("ceilings of the device")
         return self.script.submit(ceiling.measure, self.device, self.protocol.seconds).result()
 
-    def speeds(self, name: str, configuration: Configuration, counts: Sequence[int]) -> Speeds:
-        """Of a network, with as many trainings at once as the best of `counts`."""
-        cores = default_workers(("cpu",))
+    def speeds(
+        self,
+        name: str,
+        configuration: Configuration,
+        counts: Sequence[int],
+        loader_counts: Sequence[int],
+    ) -> Speeds:
+        """Of a network, with the best of so many trainings at once, and of loader processes."""
         loader_processes, _ = _best(
-            [count for count in LOADER_PROCESSES if count <= cores],
+            loader_counts,
             lambda count: self._script_speed(name, configuration, count),
         )
         trainings, at_once = _best(

@@ -29,6 +29,10 @@ QUICK = Protocol(images=640, seconds=0.6, pairs=2, seeds=1, epochs=2, accuracy_i
 GPU_FACTOR = 8
 """As many times more images on a GPU, which is through with fewer before they can be timed."""
 
+LOADER_PROCESSES = (0, 2, 4)
+"""What the plain script's `num_workers` is tried at, as far as there are cores; starting them takes
+seconds."""
+
 NAMES = ("1.0", "1.3", "median")
 
 
@@ -83,8 +87,9 @@ def main(
     protocol = dataclasses.replace(protocol, **given)
     counts = [count for count in (1, 2, 4, 8, 16, 32) if on_gpu or count < workers]
     counts += [] if on_gpu else [workers]
+    loader_counts = [count for count in LOADER_PROCESSES if count <= default_workers(("cpu",))]
     if quick:
-        counts = counts[-1:]
+        counts, loader_counts = counts[-1:], loader_counts[:1]
     precision = measure_precision(device).chosen
     chosen = {name: each for name, each in configurations().items() if name in (names or NAMES)}
 
@@ -98,7 +103,9 @@ def main(
         "protocol": ", ".join(f"{k} {v:,}" for k, v in dataclasses.asdict(protocol).items()),
     }
     with Bench.open(source, device, precision, protocol, workers, tell) as bench:
-        speeds = {name: bench.speeds(name, each, counts) for name, each in chosen.items()}
+        speeds = {
+            name: bench.speeds(name, each, counts, loader_counts) for name, each in chosen.items()
+        }
         ceilings = bench.ceilings()
         accuracies = bench.accuracies(chosen, Log(accuracy_log))
     results = [
