@@ -41,6 +41,7 @@ from search.context import Context
 from search.data import DataSource, Digits
 from search.lane import make_lane
 from search.plan import Plan
+from search.register import Register
 from search.train import EpochMetrics
 from space import Configuration, SearchSpace, footprint
 from space.network import build_network
@@ -194,8 +195,17 @@ def measure(folder: Path, at: int, trials: int, digits: Digits, pruner: str) -> 
 
 
 def search(loaded: optuna.Study, plan: Plan, digits: Digits) -> None:
-    lane = make_lane("cpu")
-    worker.search(Context(plan, loaded, digits, "cpu", lane, "float32", lambda event: None))
+    context = Context(
+        plan=plan,
+        study=loaded,
+        register=Register(loaded),
+        digits=digits,
+        device="cpu",
+        lane=make_lane("cpu"),
+        precision="float32",
+        tell=lambda event: None,
+    )
+    worker.search(context)
 
 
 def main() -> None:

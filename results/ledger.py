@@ -27,7 +27,7 @@ from results import rows
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Table
 
 WRITE_SECONDS = 1.0
 """Reports wait no longer than this for the next one."""
@@ -103,7 +103,7 @@ class Ledger(_CachedStorage):
             if begins:
                 contents.add_heartbeat(trial_id)
                 for key, value in self._marks.items():
-                    contents.add_user_attribute(trial_id, key, value)
+                    contents.add_attribute(rows.USER_ATTRIBUTES, trial_id, key, value)
             for objective, each in enumerate(values or ()):
                 contents.add_value(trial_id, objective, each)
             before = (TrialState.WAITING,) if begins else _UNFINISHED
@@ -159,24 +159,26 @@ class Ledger(_CachedStorage):
         self._backend.set_trial_intermediate_value(trial_id, step, intermediate_value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        with self._guard:
-            if begun := self._begun.get(trial_id):
-                trial = self._replace(trial_id)
-                trial.user_attrs = {**trial.user_attrs, key: value}
-                if (rows.USER_ATTRIBUTES, trial_id, key) not in begun.written:
-                    begun.waiting.add_user_attribute(trial_id, key, value)
-                    return
-        self._backend.set_trial_user_attr(trial_id, key, value)
+        if not self._keep_attribute(rows.USER_ATTRIBUTES, trial_id, key, value):
+            self._backend.set_trial_user_attr(trial_id, key, value)
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        if not self._keep_attribute(rows.SYSTEM_ATTRIBUTES, trial_id, key, value):
+            self._backend.set_trial_system_attr(trial_id, key, value)
+
+    def _keep_attribute(self, table: "Table", trial_id: int, key: str, value: Any) -> bool:
+        """Whether the attribute waits to be written: it is of a trial begun here, and new."""
         with self._guard:
-            if begun := self._begun.get(trial_id):
-                trial = self._replace(trial_id)
-                trial.system_attrs = {**trial.system_attrs, key: value}
-                if (rows.SYSTEM_ATTRIBUTES, trial_id, key) not in begun.written:
-                    begun.waiting.add_system_attribute(trial_id, key, value)
-                    return
-        self._backend.set_trial_system_attr(trial_id, key, value)
+            begun = self._begun.get(trial_id)
+            if begun is None:
+                return False
+            trial = self._replace(trial_id)
+            name = "user_attrs" if table is rows.USER_ATTRIBUTES else "system_attrs"
+            setattr(trial, name, {**getattr(trial, name), key: value})
+            if (table, trial_id, key) in begun.written:
+                return False
+            begun.waiting.add_attribute(table, trial_id, key, value)
+            return True
 
     def write_out(self) -> None:
         """Writes what waits, of all threads, in one transaction."""

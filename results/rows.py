@@ -78,11 +78,9 @@ class Rows:
             distribution_json=distribution_to_json(distribution),
         )
 
-    def add_user_attribute(self, trial_id: int, key: str, value: Any) -> None:
-        self._add(USER_ATTRIBUTES, key, trial_id=trial_id, key=key, value_json=json.dumps(value))
-
-    def add_system_attribute(self, trial_id: int, key: str, value: Any) -> None:
-        self._add(SYSTEM_ATTRIBUTES, key, trial_id=trial_id, key=key, value_json=json.dumps(value))
+    def add_attribute(self, table: "Table", trial_id: int, key: str, value: Any) -> None:
+        """`table`: that of the user's or of the system's attributes."""
+        self._add(table, key, trial_id=trial_id, key=key, value_json=json.dumps(value))
 
     def add_report(self, trial_id: int, step: int, value: float) -> None:
         stored, kind = models.TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
@@ -115,9 +113,9 @@ class Rows:
             distribution = trial.distributions[name]
             self.add_param(trial_id, name, distribution.to_internal_repr(value), distribution)
         for key, value in trial.user_attrs.items():
-            self.add_user_attribute(trial_id, key, value)
+            self.add_attribute(USER_ATTRIBUTES, trial_id, key, value)
         for key, value in trial.system_attrs.items():
-            self.add_system_attribute(trial_id, key, value)
+            self.add_attribute(SYSTEM_ATTRIBUTES, trial_id, key, value)
         for step, value in trial.intermediate_values.items():
             self.add_report(trial_id, step, value)
         for objective, value in enumerate(trial.values or ()):

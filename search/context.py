@@ -8,6 +8,7 @@ from search.data import Digits
 from search.events import Event
 from search.lane import Lane
 from search.plan import Plan, Precision
+from search.register import Register
 
 if TYPE_CHECKING:
     import optuna
@@ -22,6 +23,7 @@ class Context:
 
     plan: Plan
     study: "optuna.Study"
+    register: Register
     digits: Digits
     device: str
     lane: Lane

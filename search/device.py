@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from results.errors import NasSearchError
+from search.memory import keep_freed_memory
 
 NAME = re.compile(r"cpu|cuda(:\d+)?")
 
@@ -58,7 +59,9 @@ def prepare_thread(device: str) -> None:
     import torch
 
     torch.set_num_threads(1)  # workers use a machine better than threads of torch do
-    if device != "cpu":
+    if device == "cpu":
+        keep_freed_memory()
+    else:
         torch.cuda.set_device(device)
         torch.backends.cudnn.allow_tf32 = False  # float32 is to mean float32
 

@@ -196,8 +196,9 @@ class Repeated:
         full, rest = divmod(times, self._at_once)
         counts = [self._at_once] * full + [rest] * (rest > 0)
         if self._lane.captures and not self._launches:
+            different = set(counts)
             self._call(counts.pop(0))
-            self._capture({self._at_once, rest} - {0} if full else {rest})
+            self._capture(different)
         for count in counts:
             launch = self._launches.get(count)
             if launch is None:

@@ -23,7 +23,6 @@ from search.clock import Clock, Lap
 from search.context import Context
 from search.events import CutOff, EpochDone, Finished, Started, State
 from search.plan import derived_seed
-from search.register import Register
 from search.study import FOLDER_KEY
 from search.train import TrainingRun, full_batches
 from space import Configuration, footprint
@@ -46,18 +45,16 @@ class Objective:
     Belongs to one thread, as its clock does.
     """
 
-    def __init__(
-        self, context: Context, register: Register | None = None, clock: Clock | None = None
-    ) -> None:
+    def __init__(self, context: Context) -> None:
         self._context = context
         self._plan = context.plan
         self._settings = context.plan.settings
         self._study = context.study
         self._folder = context.study.user_attrs[FOLDER_KEY]
         self._tell = context.tell
-        self._register = register or Register(context.study)
-        self._clock = clock or Clock()
-        self._lap = Lap(self._clock)
+        self._register = context.register
+        self.clock = Clock()
+        self._lap = Lap(self.clock)
 
     def __call__(self, trial: "optuna.Trial") -> float:
         configuration, params = self._draw(trial)
@@ -87,7 +84,7 @@ class Objective:
 
         Raises TrialPruned if it is over the budget, and Surplus if it is one more than asked for.
         """
-        with self._clock.measuring("sampling"):
+        with self.clock.measuring("sampling"):
             configuration = self._settings.space.sample(trial)
             cost = footprint(configuration.architecture)
         excess = cost.params - self._settings.max_params + 1
@@ -112,7 +109,7 @@ class Objective:
         else:
             run = self._training(trial, configuration)
             history, reason = self._follow(trial, self._epochs(run), params)
-            self._clock.move(run.capture_seconds, "training", "capture")
+            self.clock.move(run.capture_seconds, "training", "capture")
             if run.eager_reason:
                 trial.set_user_attr("eager_reason", run.eager_reason)
         is_complete = not reason and len(history) == self._settings.epochs
@@ -144,7 +141,7 @@ class Objective:
         }
         self._set(trial, made_with)
         write_out(self._study)  # from here on the trial can be begun again by others
-        with self._clock.measuring("training"):
+        with self.clock.measuring("training"):
             return TrainingRun(
                 configuration,
                 context.digits.train,
@@ -181,11 +178,11 @@ class Objective:
         """Trains, measuring the time; the seconds of an epoch are the run's own."""
         metrics = iter(run)
         while True:
-            with self._clock.measuring("training"):
+            with self.clock.measuring("training"):
                 each = next(metrics, None)
             if each is None:
                 return
-            self._clock.move(each.evaluation_seconds, "training", "evaluation")
+            self.clock.move(each.evaluation_seconds, "training", "evaluation")
             yield Epoch(
                 epoch=each.epoch,
                 train_loss=finite(each.train_loss),

@@ -57,6 +57,7 @@ def images_per_second(precision: Precision) -> float:
     import torch
 
     from search.data import Examples
+    from search.device import prepare_thread
     from search.train import TrainingRun
     from space import baseline
 
@@ -66,7 +67,7 @@ def images_per_second(precision: Precision) -> float:
     train = Examples(pixels, labels, torch.arange(_IMAGES))
     few = Examples(pixels, labels, torch.arange(10))
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in a worker
+    prepare_thread("cpu")  # as in a worker
     try:
         run = TrainingRun(baseline("1.3"), train, few, epochs=_EPOCHS, seed=0, precision=precision)
         return _IMAGES / min(metrics.train_seconds for metrics in run)

@@ -22,7 +22,6 @@ from search.data import Examples
 from search.flat import FlatNetwork
 from search.fused import accelerate
 from search.lane import CaptureError, Lane, Repeated, make_lane
-from search.memory import keep_freed_memory
 from search.optimizer import make_optimizer
 from search.plan import Precision, derived_seed
 from search.schedule import learning_rates
@@ -93,8 +92,6 @@ class TrainingRun:
         self._lane = lane or make_lane(train.images.device)
         self.eager_reason = ""
         self.capture_seconds = 0.0
-        if self._lane.device.type == "cpu":
-            keep_freed_memory()
         with self._lane.active():
             self._prepare()
 

@@ -39,11 +39,13 @@ def make_context(plan: Plan, device: str, tell: Callable[[Event], None]) -> "Con
     from search.context import Context
     from search.lane import make_lane
     from search.precision import precision_for
+    from search.register import Register
 
     study = studies.load(open_storage(plan.storage, create=False), plan)
     return Context(
         plan=plan,
         study=study,
+        register=Register(study),
         digits=plan.data.load(device),
         device=device,
         lane=make_lane(device),
@@ -137,14 +139,12 @@ def search(context: "Context") -> None:
     """Trains trials until as many are trained as the plan asks for."""
     from optuna.exceptions import UpdateFinishedTrialError
 
-    from search.clock import Clock, Lap
+    from search.clock import Lap
     from search.objective import Objective, Surplus, TrialError
-    from search.register import Register
 
-    plan, study = context.plan, context.study
-    clock, register = Clock(), Register(study)
-    lap = Lap(clock)
-    objective = Objective(context, register, clock)
+    plan, study, register = context.plan, context.study, context.register
+    objective = Objective(context)
+    clock, lap = objective.clock, Lap(objective.clock)
     dead = DeadTrials(study)
     first = len(register.states())
     with clock.measuring("storage"):

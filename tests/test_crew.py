@@ -2,7 +2,6 @@
 
 import os
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,13 @@ from results.record import TrialRecord, records
 from results.settings import StudySettings
 from results.storage import default_url, open_storage
 from search.crew import Crew
-from search.data import DataSource
 from search.events import CutOff, Event, Finished
 from search.plan import Plan
 from search.run import run
 from search.study import DeadTrials, make_or_resume
 from search.task import SearchTask
 from space import SearchSpace
+from tests.plans import make_plan
 
 
 class OneProcess(Plan):
@@ -31,25 +30,11 @@ class OneProcess(Plan):
 
 def _plan(out: Path, **changes: Any) -> OneProcess:
     # A random sampler draws by trial number alone, so trials do not depend on who is first.
-    plan = OneProcess(
-        study="crew",
-        storage=default_url(out),
-        settings=StudySettings(
-            dataset="mnist-sample", space=SearchSpace.for_budget(2_000), epochs=2, sustain=2
-        ),
-        data=DataSource("mnist-sample"),
-        out=out,
-        trials=4,
-        seed=0,
-        sampler="random",
-        pruner="none",
-        devices=("cpu",),
-        workers=3,
-        precision="float32",
-        finalists=0,
-        confirm_seeds=0,
+    small = StudySettings(
+        dataset="mnist-sample", space=SearchSpace.for_budget(2_000), epochs=2, sustain=2
     )
-    return replace(plan, **changes)
+    given = {"settings": small, "storage": default_url(out), "out": out, "trials": 4, "workers": 3}
+    return make_plan(OneProcess, **{**given, **changes})
 
 
 def _trained(trials: list[TrialRecord]) -> dict[str, float]:

@@ -21,10 +21,12 @@ from search.events import Event, Finished
 from search.lane import make_lane
 from search.objective import Objective, TrialError
 from search.plan import Plan
+from search.register import Register
 from search.strategy import make_pruner, make_sampler
 from search.train import EpochMetrics, evaluate
 from search.worker import FAILURES_IN_A_ROW, _give_up_if_hopeless
 from space import BASELINES, SearchSpace
+from tests.plans import make_plan
 
 
 @pytest.fixture(scope="module")
@@ -52,22 +54,7 @@ class Bench:
             space=SearchSpace.for_budget(10_000),
             **{"epochs": 2, "sustain": 2, **changes},
         )
-        self.plan = Plan(
-            study="bench",
-            storage="",
-            settings=self.settings,
-            data=DataSource("mnist-sample"),
-            out=out,
-            trials=50,
-            seed=0,
-            sampler="random",
-            pruner="none",
-            devices=("cpu",),
-            workers=1,
-            precision="float32",
-            finalists=0,
-            confirm_seeds=0,
-        )
+        self.plan = make_plan(Plan, study="bench", settings=self.settings, out=out, trials=50)
         self.study = optuna.create_study(
             direction="maximize",
             sampler=make_sampler("random", 0),
@@ -76,9 +63,15 @@ class Bench:
         self.study.set_user_attr("folder", "bench")
         self.study.set_user_attr("settings", self.settings.model_dump(mode="json"))
         self.told: list[Event] = []
-        lane = make_lane("cpu")
         self.context = Context(
-            self.plan, self.study, digits, "cpu", lane, "float32", self.told.append
+            plan=self.plan,
+            study=self.study,
+            register=Register(self.study),
+            digits=digits,
+            device="cpu",
+            lane=make_lane("cpu"),
+            precision="float32",
+            tell=self.told.append,
         )
         self.objective = Objective(self.context)
 

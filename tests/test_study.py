@@ -35,6 +35,7 @@ from search.study import (
 from search.worker import _was_taken_for_dead
 from space import BASELINES, SearchSpace
 from space.search_space import Choice
+from tests.plans import make_plan
 
 
 def settings(**changes: Any) -> StudySettings:
@@ -223,21 +224,8 @@ class OneStudy:
     def __init__(self, **changes: Any) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.storage: Any = optuna.storages.InMemoryStorage()
-        self.plan = Plan(
-            study="one",
-            storage="",
-            settings=settings(**changes),
-            data=DataSource("mnist-sample"),
-            out=Path("runs"),
-            trials=1,
-            seed=0,
-            sampler="tpe",
-            pruner="halving",
-            devices=("cpu",),
-            workers=1,
-            precision=None,
-            finalists=0,
-            confirm_seeds=0,
+        self.plan = make_plan(
+            Plan, study="one", settings=settings(**changes), sampler="tpe", pruner="halving"
         )
 
     def open(self, *, baselines: bool = True) -> optuna.Study:
