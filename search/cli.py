@@ -5,18 +5,17 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from results.errors import NasSearchError
+from search.commands import COMMANDS
+from search.options import study_options
 from search.strategy import PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
-    import optuna
-
     from search.plan import Plan
 
 INTERRUPTED = 130
@@ -25,36 +24,8 @@ INTERRUPTED = 130
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
-def _study_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that name a study, for every command."""
-    options = [
-        click.option(
-            "--study",
-            metavar="NAME",
-            help="Name of the study. Searching: made if missing, resumed if it is there (default: "
-            "named after dataset, objective and budget). Elsewhere: default is the newest.",
-        ),
-        click.option(
-            "--storage",
-            metavar="URL",
-            help="Database of the studies, any URL Optuna takes, such as "
-            "postgresql://user@host/name. Default: an SQLite file in --out.",
-        ),
-        click.option(
-            "--out",
-            type=click.Path(file_okay=False, path_type=Path),
-            default=Path("runs"),
-            show_default=True,
-            help="Folder for the default database, checkpoints and records.",
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
 @click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
-@_study_options
+@study_options
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
@@ -195,97 +166,8 @@ def _refuse_misplaced(context: click.Context, option: str) -> None:
     raise click.UsageError(f"{option} is an option of the search; nas-search {name} has none such")
 
 
-@cli.command()
-@_study_options
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-def best(study: str | None, storage: str | None, out: Path, as_json: bool) -> None:
-    """Show the most accurate network of a study, and the smallest that holds the target."""
-    import json
-
-    from results.present import summary_table
-    from results.record import confirmations, records
-    from results.selection import summary
-    from results.storage import settings_of
-
-    opened = _open_study(study, storage, out)
-    found = summary(opened.study_name, settings_of(opened), records(opened), confirmations(opened))
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-    else:
-        summary_table(found)
-
-
-@cli.command()
-@_study_options
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["table", "csv", "json"]),
-    default="table",
-    show_default=True,
-    help="table: the main columns, for reading. csv, json: everything.",
-)
-def trials(study: str | None, storage: str | None, out: Path, style: str) -> None:
-    """List the trials of a study: one row a trial, a column a parameter and attribute."""
-    from results.present import trials_table
-    from results.record import records
-    from results.table import trials_frame, trials_json
-
-    opened = _open_study(study, storage, out)
-    found = records(opened)
-    if style == "csv":
-        click.echo(trials_frame(found).to_csv(index=False), nl=False)
-    elif style == "json":
-        click.echo(trials_json(found))
-    else:
-        trials_table(opened.study_name, trials_frame(found))
-
-
-@cli.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@_study_options
-@click.option("--trial", type=click.IntRange(min=0), help="The trial with this number.")
-@click.option("--best", "choice", flag_value="best", help="The most accurate (default).")
-@click.option("--smallest", "choice", flag_value="smallest", help="The smallest that holds.")
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    help="Folder with MNIST, as for the search: the files are measured on its test images.",
-)
-def export(
-    folder: Path,
-    study: str | None,
-    storage: str | None,
-    out: Path,
-    trial: int | None,
-    choice: str | None,
-    data_dir: Path | None,
-) -> None:
-    """Write a trial to DIR as model files with a card, checked by loading them again."""
-    if trial is not None and choice is not None:
-        raise click.UsageError("give one of --trial, --best and --smallest")
-    opened = _open_study(study, storage, out)
-
-    from results.storage import settings_of
-    from search.data import find
-    from search.export import export as export_trial
-    from search.progress import say
-
-    data = find(settings_of(opened).dataset, data_dir, say)
-    chosen: Any = trial if trial is not None else choice or "best"
-    done = export_trial(opened, chosen, out, folder, data, say)
-    click.echo(
-        f"trial {done.trial}, {done.params:,} parameters, {done.test_accuracy:.2f}% of the test "
-        f"images"
-    )
-    for name in done.files:
-        checked = f"  {done.measured[name]:.2f}% loaded again" if name in done.measured else ""
-        click.echo(f"  {done.folder / name}{checked}")
-    if "model.onnx" not in done.files:
-        say(
-            "no model.onnx: it needs pip install '.[onnx]' in the folder of nas-search; then "
-            "export to another DIR"
-        )
+for each in COMMANDS:
+    cli.add_command(each)
 
 
 def _search(**options: Any) -> None:
@@ -378,15 +260,6 @@ def _plan(**options: Any) -> "Plan":
         finalists=options["finalists"],
         confirm_seeds=options["confirm_seeds"],
     )
-
-
-def _open_study(study: str | None, storage: str | None, out: Path) -> "optuna.Study":
-    from results.storage import default_url, load_study, open_storage, shown_url, storage_errors
-
-    url = storage or default_url(out)
-    opened = open_storage(url, create=False)
-    with storage_errors(shown_url(url)):
-        return load_study(opened, study)
 
 
 def main() -> None:

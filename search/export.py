@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from results.card import model_card
 from results.checkpoint import load_checkpoint, write_atomically
 from results.errors import NasSearchError
-from results.export import CARD, Normalisation, PixelNetwork, write_model_files
+from results.models.card import model_card
+from results.models.files import CARD, Normalisation, PixelNetwork, write_model_files
 from results.record import Confirmation, TrialRecord, confirmations, records
 from results.selection import confirmed, most_accurate, smallest_holding
 from results.settings import StudySettings

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from results.errors import NasSearchError
-from results.export import ONNX, PROGRAM, WEIGHTS, load_exported
+from results.models.files import ONNX, PROGRAM, WEIGHTS, load_exported
 from search.data import DatasetName, DataSource, Examples
 
 BATCH = 1_000

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
-from results.card import HELD_OUT
 from results.errors import NasSearchError
+from results.models.card import HELD_OUT
 from results.record import Confirmation, State, TrialRecord
 from results.selection import confirmed, finalists, most_accurate, smallest_holding
 from results.settings import FORMAT, StudySettings

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from results.export import CONFIG, ONNX, PROGRAM, WEIGHTS
+from results.models.files import CONFIG, ONNX, PROGRAM, WEIGHTS
 from results.record import Confirmation, TrialRecord
 from results.selection import confirmed
 from results.settings import StudySettings
@@ -135,7 +135,7 @@ _WEIGHTS_TEXT = f"""`{WEIGHTS}` with `{CONFIG}` (the weights, and what rebuilds 
 
 ```python
 from pathlib import Path
-from results.export import load_exported  # of nas-search, which has to be installed
+from results.models.files import load_exported  # of nas-search, which has to be installed
 
 model, config = load_exported(Path("."))
 logits = model(pixels)

@@ -1,0 +1,1 @@
+"""Pictures of a study: what they show, and how they are drawn."""

@@ -1,0 +1,104 @@
+"""The commands that show, measure and take along what a study found."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from search.options import open_study, study_options
+
+
+@click.command()
+@study_options
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+def best(study: str | None, storage: str | None, out: Path, as_json: bool) -> None:
+    """Show the most accurate network of a study, and the smallest that holds the target."""
+    import json
+
+    from results.present import summary_table
+    from results.record import confirmations, records
+    from results.selection import summary
+    from results.storage import settings_of
+
+    opened = open_study(study, storage, out)
+    found = summary(opened.study_name, settings_of(opened), records(opened), confirmations(opened))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        summary_table(found)
+
+
+@click.command()
+@study_options
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="table: the main columns, for reading. csv, json: everything.",
+)
+def trials(study: str | None, storage: str | None, out: Path, style: str) -> None:
+    """List the trials of a study: one row a trial, a column a parameter and attribute."""
+    from results.present import trials_table
+    from results.record import records
+    from results.table import trials_frame, trials_json
+
+    opened = open_study(study, storage, out)
+    found = records(opened)
+    if style == "csv":
+        click.echo(trials_frame(found).to_csv(index=False), nl=False)
+    elif style == "json":
+        click.echo(trials_json(found))
+    else:
+        trials_table(opened.study_name, trials_frame(found))
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@study_options
+@click.option("--trial", type=click.IntRange(min=0), help="The trial with this number.")
+@click.option("--best", "choice", flag_value="best", help="The most accurate (default).")
+@click.option("--smallest", "choice", flag_value="smallest", help="The smallest that holds.")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder with MNIST, as for the search: the files are measured on its test images.",
+)
+def export(
+    folder: Path,
+    study: str | None,
+    storage: str | None,
+    out: Path,
+    trial: int | None,
+    choice: str | None,
+    data_dir: Path | None,
+) -> None:
+    """Write a trial to DIR as model files with a card, checked by loading them again."""
+    if trial is not None and choice is not None:
+        raise click.UsageError("give one of --trial, --best and --smallest")
+    opened = open_study(study, storage, out)
+
+    from results.storage import settings_of
+    from search.data import find
+    from search.export import export as export_trial
+    from search.progress import say
+
+    data = find(settings_of(opened).dataset, data_dir, say)
+    chosen: Any = trial if trial is not None else choice or "best"
+    done = export_trial(opened, chosen, out, folder, data, say)
+    click.echo(
+        f"trial {done.trial}, {done.params:,} parameters, {done.test_accuracy:.2f}% of the test "
+        f"images"
+    )
+    for name in done.files:
+        checked = f"  {done.measured[name]:.2f}% loaded again" if name in done.measured else ""
+        click.echo(f"  {done.folder / name}{checked}")
+    if "model.onnx" not in done.files:
+        say(
+            "no model.onnx: it needs pip install '.[onnx]' in the folder of nas-search; then "
+            "export to another DIR"
+        )
+
+
+COMMANDS = (best, trials, export)

@@ -1,0 +1,47 @@
+"""Options that several commands take, and what they mean."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name a study, for every command."""
+    options = [
+        click.option(
+            "--study",
+            metavar="NAME",
+            help="Name of the study. Searching: made if missing, resumed if it is there (default: "
+            "named after dataset, objective and budget). Elsewhere: default is the newest.",
+        ),
+        click.option(
+            "--storage",
+            metavar="URL",
+            help="Database of the studies, any URL Optuna takes, such as "
+            "postgresql://user@host/name. Default: an SQLite file in --out.",
+        ),
+        click.option(
+            "--out",
+            type=click.Path(file_okay=False, path_type=Path),
+            default=Path("runs"),
+            show_default=True,
+            help="Folder for the default database, checkpoints and records.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def open_study(study: str | None, storage: str | None, out: Path) -> "optuna.Study":
+    from results.storage import default_url, load_study, open_storage, shown_url, storage_errors
+
+    url = storage or default_url(out)
+    opened = open_storage(url, create=False)
+    with storage_errors(shown_url(url)):
+        return load_study(opened, study)
