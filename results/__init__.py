@@ -1,1 +1,1 @@
-"""What was found: settings, records, selection, tables; pictures, reports, model files. Never trains."""
+"""What was found: records, selection, tables, pictures, reports, model files. Never trains."""
