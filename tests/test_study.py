@@ -16,10 +16,10 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from results.errors import NasSearchError
-from results.models.card import HELD_OUT
 from results.record import Confirmation, State, TrialRecord
 from results.selection import confirmed, finalists, most_accurate, smallest_holding
 from results.settings import FORMAT, StudySettings
+from results.splits import SPLITS, Split
 from results.storage import MOST_ATTEMPTS, default_url, enqueue_again, open_storage
 from search.data import DataSource
 from search.plan import Plan
@@ -286,10 +286,10 @@ def test_a_study_of_a_newer_version_is_refused() -> None:
         one.open()
 
 
-def test_card_states_the_sizes_of_the_data() -> None:
+def test_the_sizes_of_the_data_are_as_stated() -> None:
     digits = DataSource("mnist-sample").load()
-    sizes = (len(digits.all_training), len(digits.validation), len(digits.test))
-    assert HELD_OUT["mnist-sample"] == sizes
+    sizes = Split(len(digits.all_training), len(digits.validation), len(digits.test))
+    assert SPLITS["mnist-sample"] == sizes
 
 
 def test_a_fresh_database_can_be_opened_by_several_processes_at_once(tmp_path: Path) -> None:

@@ -7,10 +7,8 @@ from results.models.files import CONFIG, ONNX, PROGRAM, WEIGHTS
 from results.record import Confirmation, TrialRecord
 from results.selection import confirmed
 from results.settings import StudySettings
+from results.splits import SPLITS
 from space import Recipe, footprint, layer_costs
-
-HELD_OUT = {"mnist": (60_000, 10_000, 10_000), "mnist-sample": (4_000, 1_000, 1_000)}
-"""Training images, of them for validation, and test images of each dataset."""
 
 
 def model_card(
@@ -31,15 +29,15 @@ def model_card(
     """
     configuration = record.configuration
     cost = footprint(configuration.architecture)
-    training, validation, test = HELD_OUT[settings.dataset]
+    split = SPLITS[settings.dataset]
     sections = [
         f"# {title}",
         f"A convolutional network of **{cost.params:,} trainable parameters** "
         f"({cost.macs:,} multiply-accumulates per image, receptive field "
         f"{cost.receptive_field_pixels} pixels) for {settings.dataset}: 28x28 grey images of "
         f"handwritten digits. The weights in this folder classify **{test_accuracy:.2f}%** of the "
-        f"{test:,} test images correctly; what can be expected of the network when it is trained "
-        "anew stands under Accuracy.",
+        f"{split.test:,} test images correctly; what can be expected of the network when it is "
+        "trained anew stands under Accuracy.",
         "## Layers\n\n"
         + _table(
             ("layer", "output", "parameters", "MACs", "receptive field"),
@@ -59,12 +57,12 @@ def model_card(
         "## Accuracy\n\n" + _accuracy(settings, record, runs, weights_from, test_accuracy),
         "## Protocol\n\n"
         f"Found by nas-search, trial {record.number}. Chosen on validation accuracy: trained on "
-        f"{training - validation:,} images for {_count(settings.epochs, 'epoch')}, measured after "
-        f"each on {validation:,} images held out (split stratified, seeded). *Sustained* accuracy "
-        f"is the lowest of the last {_count(settings.sustain, 'epoch')}. "
+        f"{split.training - split.validation:,} images for {_count(settings.epochs, 'epoch')}, "
+        f"measured after each on {split.validation:,} images held out (split stratified, seeded). "
+        f"*Sustained* accuracy is the lowest of the last {_count(settings.sustain, 'epoch')}. "
         + (
-            f"Confirmed by retraining on all {training:,} training images from seeds fixed "
-            f"beforehand, measured on the {test:,} test images, which nothing was chosen by. "
+            f"Confirmed by retraining on all {split.training:,} training images from seeds fixed "
+            f"beforehand, measured on the {split.test:,} test images, which nothing was chosen by. "
             if runs
             else ""
         )
