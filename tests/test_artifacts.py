@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
 from optuna.artifacts import get_all_artifact_meta
 from PIL import Image
 

@@ -22,14 +22,16 @@ def figure(chart: Chart) -> "go.Figure":
     # Of the usual template, seven kilobytes with each figure, this is what shows.
     layout: dict[str, Any] = {
         "template": go.layout.Template(),
-        "title": {"text": f"<b>{chart.title}</b>", "x": 0, "xref": "paper", "font": {"size": 15}},
+        # Below the buttons, which are always there.
+        "title": {"text": f"<b>{chart.title}</b>", "x": 0.02, "y": 0.9, "font": {"size": 15}},
+        "modebar": {"remove": ["select", "lasso", "zoomin", "zoomout", "autoscale"]},
         "height": HEIGHT_PIXELS,
-        "margin": {"l": 10, "r": 15, "t": 45, "b": 10},
+        "margin": {"l": 10, "r": 15, "t": 62, "b": 10},
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "hovermode": "closest",
         "font": {"size": 12, "color": "#333333"},
-        "legend": {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
+        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
     }
     if not chart.marks:
         text = "<br>".join(_lines(chart.empty, 45))

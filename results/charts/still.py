@@ -70,7 +70,7 @@ def picture(draw: "Callable[[], Figure]", kind: Literal["png", "svg"], dots_per_
             figure.savefig(content, format="svg", dpi=dots_per_inch, metadata={"Date": None})
         else:  # what savefig does with a PNG, in one pass instead of two
             figure.set_dpi(dots_per_inch)
-            FigureCanvasAgg(figure).print_png(content)
+            FigureCanvasAgg(figure).print_png(content)  # type: ignore[no-untyped-call]
     return content.getvalue()
 
 
