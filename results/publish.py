@@ -53,6 +53,8 @@ def in_order(plots: dict[str, str]) -> dict[str, str]:
 def _spaced(markdown: str) -> str:
     """With room between the columns of tables, which the dashboard sets without any."""
     return "\n".join(
-        line.replace(" |", " &emsp;|") if line.startswith("|") and "---" not in line else line
+        line.replace(" |", "&nbsp;&nbsp;&nbsp;|")
+        if line.startswith("|") and "--" not in line
+        else line
         for line in markdown.splitlines()
     )

@@ -1,5 +1,6 @@
 """The commands that show, measure and take along what a study found."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def dashboard(study: str | None, storage: str | None, out: Path, host: str, port
     from search.progress import say
     from search.publisher import Publisher
 
-    with Server(opened, out, host, port) as server:
+    with Server(opened, out, host, port) as server, suppress(KeyboardInterrupt):
         # A study that is running, or was made before there were plots, may not have any yet.
         Publisher(opened, say).publish()
         if host not in LOCAL_HOSTS:
@@ -134,10 +135,7 @@ def dashboard(study: str | None, storage: str | None, out: Path, host: str, port
                 f"they can also delete studies"
             )
         click.echo(f"{opened.study_name}: {server.url} (Ctrl-C ends)")
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            return
+        server.serve_forever()
 
 
 COMMANDS = (best, trials, export, dashboard)
