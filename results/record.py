@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 BUDGET_CONSTRAINT = "parameter_budget"
 
+TIMING_KEY = "timing"
+"""Study attributes of this name and the start of a run say where its time went."""
+
 State = Literal[
     "complete", "pruned", "infeasible", "failed", "duplicate", "cut off", "running", "waiting"
 ]

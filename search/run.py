@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from results.record import confirmations, records
+from results.record import TIMING_KEY, confirmations, records
 from results.selection import complete, finalists
 from results.storage import open_storage, shown_url, storage_errors
 from search.clock import TimeAccount
@@ -17,9 +17,6 @@ from search.task import ConfirmTask, SearchTask, Task
 
 if TYPE_CHECKING:
     import optuna
-
-TIMING_KEY = "timing"
-"""Study attributes of this name and the start of a run say where its time went."""
 
 
 def run(plan: Plan, *, baselines: bool) -> "optuna.Study":

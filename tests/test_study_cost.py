@@ -9,13 +9,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from results.record import TrialRecord, time_attributes
+from results.record import TIMING_KEY, TrialRecord, time_attributes
 from results.storage import default_url, load_study, open_storage
 from search.clock import KINDS, Clock, Lap, TimeAccount
 from search.progress import time_line
 from search.pruner import FEWEST_OTHERS, HalvingPruner
 from search.register import Register
-from search.run import TIMING_KEY
 from search.settling import Settling
 from tests.conftest import CommandLine
 

@@ -6,7 +6,6 @@ Drawing one library's figure with the other was the alternative, and so was a br
 pictures of the interactive ones: the first loses half of a chart, the second is a browser.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,22 +19,13 @@ far apart as 94 and 95 of a hundred times the error; 100 itself is drawn as `BES
 
 BEST_SHOWN = 99.99
 
-ACCURACY_TICKS = (
-    *(10.0, 50.0, 80.0, 90.0, 95.0, 97.0, 98.0, 98.5, 99.0, 99.2, 99.4, 99.5, 99.6, 99.7, 99.8),
-    *(99.9, 99.95),
-)
-
-
-def accuracy_position(percent: float) -> float:
-    """Where an accuracy stands on an axis: the higher, the better. Any finite number is drawn."""
-    return -math.log10(100 - min(percent, BEST_SHOWN))
-
 
 @dataclass(frozen=True)
 class Axis:
-    """`limits` in the axis' own unit; None: what the marks need.
+    """`limits` in the axis' own unit; None: what the marks need. Points outside of the limits stand
+    at the edge, whose tick says so; whatever else is outside of them is cut off.
 
-    With `categories` it has a row (or column) for each, and positions 0, 1, 2, ... on it.
+    With `categories` it has a row for each, and positions 0, 1, 2, ... on it.
     """
 
     label: str = ""
@@ -52,7 +42,7 @@ class Points:
     y: Sequence[float]
     label: str
     colour: str = BLUE
-    shape: Literal["circle", "diamond", "cross"] = "circle"
+    shape: Literal["circle", "diamond", "cross", "ring"] = "circle"
     size: float = 6
     opacity: float = 1.0
     names: Sequence[str] = ()
@@ -65,7 +55,7 @@ class Line:
     x: Sequence[float]
     y: Sequence[float]
     label: str = ""
-    """No entry in the legend if empty."""
+    """No entry in the legend if empty; so with every mark."""
     colour: str = BLUE
     width: float = 1.8
     opacity: float = 1.0

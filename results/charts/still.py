@@ -1,22 +1,13 @@
 """Charts as still pictures, drawn with matplotlib: SVG for pages, PNG for everywhere else."""
 
 import io
+import textwrap
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
 
-from results.charts.chart import (
-    ACCURACY_TICKS,
-    GREY,
-    Axis,
-    Bars,
-    Chart,
-    Intervals,
-    Line,
-    Mark,
-    Points,
-    Rule,
-    accuracy_position,
-)
+from results.charts.chart import GREY, Bars, Chart, Intervals, Line, Mark, Points, Rule
+from results.charts.scale import Scale, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,6 +39,8 @@ _STYLE: dict[str, Any] = {
     "svg.fonttype": "path",
 }
 
+_SHAPES = {"circle": "o", "diamond": "D", "cross": "x", "ring": "o"}
+
 
 def png(chart: Chart, *, dots_per_inch: int = 150) -> bytes:
     """The chart as a PNG file's content."""
@@ -56,11 +49,16 @@ def png(chart: Chart, *, dots_per_inch: int = 150) -> bytes:
 
 def svg(chart: Chart) -> str:
     """The chart as an `<svg>` element, for a page."""
-    text = picture(lambda: _figure(chart), "svg", 150).decode()
+    return svg_element(picture(lambda: _figure(chart), "svg", 150))
+
+
+def svg_element(file: bytes) -> str:
+    """The element within an SVG file, without what only stands before it in files."""
+    text = file.decode()
     return text[text.index("<svg") :]
 
 
-def picture(draw: Any, kind: str, dots_per_inch: int) -> bytes:
+def picture(draw: "Callable[[], Figure]", kind: Literal["png", "svg"], dots_per_inch: int) -> bytes:
     """What `draw` returns, a matplotlib figure, as a file's content. Safe from any thread."""
     import matplotlib as mpl
 
@@ -75,44 +73,52 @@ def picture(draw: Any, kind: str, dots_per_inch: int) -> bytes:
 def _figure(chart: Chart) -> "Figure":
     from matplotlib.figure import Figure
 
-    height = 0.24 * chart.rows + 1.2 if chart.rows else 3.4
+    height = 0.24 * chart.rows + 1.2 if chart.rows else 3.7
     figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+    # The title belongs to the whole: above the axes alone a long one is cut off.
+    figure.suptitle(chart.title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     axes = figure.add_subplot()
-    axes.set_title(chart.title, fontweight="bold")
     if not chart.marks:
         axes.set_axis_off()
-        axes.text(0.5, 0.5, chart.empty, ha="center", va="center", color=GREY, wrap=True)
+        axes.text(0.5, 0.5, textwrap.fill(chart.empty, 50), ha="center", va="center", color=GREY)
         return figure
+    x, y = scale(chart, "x"), scale(chart, "y")
     for mark in chart.marks:
-        _DRAW[type(mark)](axes, mark)
-    _scale(axes, "x", chart.x)
-    _scale(axes, "y", chart.y)
+        _DRAW[type(mark)](axes, x, y, mark)
+    _axis(axes, "x", x)
+    _axis(axes, "y", y)
     handles, labels = axes.get_legend_handles_labels()
     if labels:
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
+        columns = 2 if max(map(len, labels)) > 22 else 3
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
     return figure
 
 
-def _points(axes: "Axes", mark: Points) -> None:
-    shapes = {"circle": "o", "diamond": "D", "cross": "x"}
+def _points(axes: "Axes", x: Scale, y: Scale, mark: Points) -> None:
+    colours: dict[str, Any] = (
+        {"facecolors": "none", "edgecolors": mark.colour}
+        if mark.shape == "ring"
+        else {"c": mark.colour}
+    )
     axes.scatter(
-        mark.x,
-        mark.y,
+        [x.within(value) for value in mark.x],
+        [y.within(value) for value in mark.y],
         s=mark.size**2,
-        c=mark.colour,
-        marker=shapes[mark.shape],
+        marker=_SHAPES[mark.shape],
         alpha=mark.opacity,
-        linewidths=1 if mark.shape == "cross" else 0,
-        label=mark.label,
+        linewidths=1.3 if mark.shape in ("cross", "ring") else 0,
+        label=mark.label or None,
         rasterized=len(mark.x) > MANY,
+        clip_on=False,
         zorder=3,
+        **colours,
     )
 
 
-def _line(axes: "Axes", mark: Line) -> None:
+def _line(axes: "Axes", x: Scale, y: Scale, mark: Line) -> None:
     axes.plot(
-        mark.x,
-        mark.y,
+        [x.position(value) for value in mark.x],
+        [y.position(value) for value in mark.y],
         color=mark.colour,
         linewidth=mark.width,
         alpha=mark.opacity,
@@ -123,7 +129,7 @@ def _line(axes: "Axes", mark: Line) -> None:
     )
 
 
-def _bars(axes: "Axes", mark: Bars) -> None:
+def _bars(axes: "Axes", x: Scale, y: Scale, mark: Bars) -> None:
     axes.barh(
         mark.positions,
         mark.lengths,
@@ -134,21 +140,29 @@ def _bars(axes: "Axes", mark: Bars) -> None:
     )
 
 
-def _intervals(axes: "Axes", mark: Intervals) -> None:
-    axes.hlines(mark.positions, mark.low, mark.high, color=mark.colour, linewidth=1.6, zorder=2)
-    axes.scatter(
-        mark.middle, mark.positions, s=26, c=mark.colour, label=mark.label or None, zorder=3
+def _intervals(axes: "Axes", x: Scale, y: Scale, mark: Intervals) -> None:
+    low, middle, high = (
+        [x.position(value) for value in values] for values in (mark.low, mark.middle, mark.high)
     )
+    axes.hlines(mark.positions, low, high, color=mark.colour, linewidth=1.6, zorder=2)
+    axes.scatter(middle, mark.positions, s=26, c=mark.colour, label=mark.label or None, zorder=3)
 
 
-def _rule(axes: "Axes", mark: Rule) -> None:
-    draw = axes.axhline if mark.axis == "y" else axes.axvline
-    draw(
-        mark.at, color=mark.colour, linewidth=1.2, linestyle=":", label=mark.label or None, zorder=1
-    )
+def _rule(axes: "Axes", x: Scale, y: Scale, mark: Rule) -> None:
+    looks: dict[str, Any] = {
+        "color": mark.colour,
+        "linewidth": 1.2,
+        "linestyle": ":",
+        "label": mark.label or None,
+        "zorder": 1,
+    }
+    if mark.axis == "y":
+        axes.axhline(y.position(mark.at), **looks)
+    else:
+        axes.axvline(x.position(mark.at), **looks)
 
 
-_DRAW: dict[type[Mark], Any] = {
+_DRAW: dict[type[Mark], Callable[..., None]] = {
     Points: _points,
     Line: _line,
     Bars: _bars,
@@ -157,42 +171,12 @@ _DRAW: dict[type[Mark], Any] = {
 }
 
 
-def _scale(axes: "Axes", name: str, axis: Axis) -> None:
-    import numpy as np
-
+def _axis(axes: "Axes", name: str, each: Scale) -> None:
     along = getattr(axes, f"{name}axis")
-    along.set_label_text(axis.label)
-    if axis.scale == "accuracy":
-        getattr(axes, f"set_{name}scale")(
-            "function",
-            functions=(np.vectorize(accuracy_position, otypes=[float]), lambda p: 100 - 10.0**-p),
-        )
-    elif axis.scale == "log":
-        getattr(axes, f"set_{name}scale")("log")
-        along.set_major_formatter("{x:,.0f}")
-        along.set_minor_formatter("")
-    if axis.limits:
-        getattr(axes, f"set_{name}lim")(*axis.limits)
-    if axis.scale == "accuracy":
-        low, high = getattr(axes, f"get_{name}lim")()
-        ticks = accuracy_ticks(low, high)
-        along.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-        getattr(axes, f"set_{name}lim")(low, high)
-    if axis.categories:
-        along.set_ticks(range(len(axis.categories)), axis.categories)
+    along.set_label_text(each.axis.label)
+    if each.ticks:
+        along.set_ticks([place for place, _ in each.ticks], [label for _, label in each.ticks])
+    if each.axis.categories:
         along.set_tick_params(length=0)
         along.grid(False)
-        getattr(axes, f"set_{name}lim")(len(axis.categories) - 0.4, -0.6)
-
-
-def accuracy_ticks(low: float, high: float) -> list[float]:
-    """Those of `ACCURACY_TICKS` between two accuracies that stand clear of each other."""
-    span = accuracy_position(high) - accuracy_position(low)
-    chosen: list[float] = []
-    for tick in ACCURACY_TICKS:
-        clear = not chosen or (
-            accuracy_position(tick) - accuracy_position(chosen[-1]) > 0.07 * span
-        )
-        if low <= tick <= high and clear:
-            chosen.append(tick)
-    return chosen
+    getattr(axes, f"set_{name}lim")(each.low, each.high)

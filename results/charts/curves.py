@@ -1,0 +1,127 @@
+"""Learning curves: accuracy after each epoch, of one trial and of a study's best and stopped."""
+
+import math
+from collections.abc import Sequence
+
+from results.charts.chart import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    Axis,
+    Chart,
+    Line,
+    Mark,
+    Points,
+    Rule,
+)
+from results.charts.limits import accuracy_limits
+from results.record import TrialRecord
+from results.selection import complete
+from results.settings import StudySettings
+
+BEST = 3
+STOPPED = 30
+"""Most stopped trials drawn: evenly spread over the study."""
+
+
+def curves_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Chart:
+    """Validation accuracy after each epoch: the most accurate trials against the pruned ones."""
+    title = "Learning curves: the best and the stopped"
+    epoch, accuracy = Axis("epoch"), Axis("validation accuracy, %", "accuracy")
+    best = sorted(complete(list(records)), key=lambda each: -each.sustained)[:BEST]
+    pruned = [each for each in records if each.state == "pruned" and each.history]
+    if not best and not pruned:
+        return Chart(title, epoch, accuracy, (), title, empty="No trial has been trained yet.")
+    shown = pruned[:: -(-len(pruned) // STOPPED)] if pruned else []
+    marks: list[Mark] = []
+    for place, each in enumerate(shown):
+        marks += _stopped(each, labelled=place == 0, shown=len(shown), of=len(pruned))
+    for each, colour in zip(best, (BLUE, GREEN, ORANGE), strict=False):
+        epochs, accuracies = _validation(each)
+        marks.append(
+            Line(
+                epochs,
+                accuracies,
+                f"trial {each.number}: {each.params:,} parameters, {each.sustained:.2f}%",
+                colour,
+                width=2.2,
+                name=f"trial {each.number}: {each.params:,} parameters",
+            )
+        )
+    marks.append(Rule(settings.target, f"target {settings.target:g}%", colour=RED))
+    seen = [value for each in best for value in _validation(each)[1][1:]]
+    seen += [_validation(each)[1][-1] for each in shown]
+    limits = accuracy_limits(seen, settings.target, share=0.75, factor=math.inf)
+    return Chart(
+        title,
+        epoch,
+        Axis(accuracy.label, accuracy.scale, limits),
+        tuple(marks),
+        f"Validation accuracy by epoch of the {len(best)} most accurate trials and of "
+        f"{len(shown)} of {len(pruned)} that were stopped early.",
+    )
+
+
+def trial_chart(record: TrialRecord, settings: StudySettings) -> Chart:
+    """Training and validation accuracy after each epoch of a trained trial."""
+    title = f"Trial {record.number}"
+    epoch, accuracy = Axis("epoch"), Axis("accuracy, %", "accuracy")
+    history = record.history
+    if not history:
+        return Chart(title, epoch, accuracy, (), title, empty="This trial has not been trained.")
+    title = f"Trial {record.number}, {record.params:,} parameters"
+    if record.state == "pruned":
+        title += f": stopped after epoch {len(history)}"
+    epochs, validation = _validation(record)
+    training = [each.train_accuracy for each in history]
+    window = epochs[-settings.sustain :]
+    sustained = settings.sustained(validation)
+    marks = (
+        Rule(settings.target, f"target {settings.target:g}%", colour=RED),
+        Line(epochs, training, "training images (distorted)", GREY, dashed=True),
+        Points(epochs, training, "", GREY, size=3.5),
+        Line(epochs, validation, "validation images", BLUE, width=2.2),
+        Points(epochs, validation, "", BLUE, size=4.5),
+        Line(
+            [window[0] - 0.3, window[-1] + 0.3],
+            [sustained, sustained],
+            f"sustained {sustained:.2f}%: lowest of the last {len(window)}",
+            ORANGE,
+            width=3,
+        ),
+    )
+    limits = accuracy_limits([*validation[1:], *training[1:], sustained], settings.target)
+    return Chart(
+        title,
+        Axis(epoch.label, limits=(0.5, max(settings.epochs, len(history)) + 0.5)),
+        Axis(accuracy.label, accuracy.scale, limits),
+        marks,
+        f"Accuracy of trial {record.number} by epoch; it sustained {sustained:.2f}% on validation "
+        f"images over its last {len(window)} epochs.",
+    )
+
+
+def _validation(record: TrialRecord) -> tuple[list[int], list[float]]:
+    history = record.history
+    return [each.epoch for each in history], [each.validation_accuracy for each in history]
+
+
+def _stopped(record: TrialRecord, *, labelled: bool, shown: int, of: int) -> list[Mark]:
+    epochs, accuracies = _validation(record)
+    count = f"{of:,}" if shown == of else f"{shown} of {of:,} drawn"
+    name = f"trial {record.number}: stopped after epoch {epochs[-1]}"
+    return [
+        Line(epochs, accuracies, "", GREY, width=1, opacity=0.45),
+        Points(
+            epochs[-1:],
+            accuracies[-1:],
+            f"stopped early ({count})" if labelled else "",
+            GREY,
+            shape="cross",
+            size=4.5,
+            opacity=0.8,
+            names=[name],
+        ),
+    ]

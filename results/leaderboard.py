@@ -1,0 +1,144 @@
+"""Who leads a study, in Markdown: by validation, and, apart from that, by confirmation."""
+
+from collections.abc import Mapping, Sequence
+
+from results.markdown import count, table
+from results.record import Confirmation, TrialRecord
+from results.selection import complete, confirmed, most_accurate, smallest_holding
+from results.settings import StudySettings
+from results.splits import SPLITS
+
+SHOWN = 10
+"""Trials in the table of the best by validation."""
+
+
+def leaderboard(
+    records: Sequence[TrialRecord],
+    confirmations: Mapping[int, Sequence[Confirmation]],
+    settings: StudySettings,
+) -> str:
+    """The target and what holds it, how numbers are made, the best trials, the finalists."""
+    trials = list(records)
+    runs = {number: list(each) for number, each in sorted(confirmations.items()) if each}
+    parts = [
+        f"**Target: {settings.target:g}%** of the images right, held over the last "
+        f"{count(settings.sustain, 'epoch')}, with fewer than {settings.max_params:,} parameters.",
+        f"**{_answer(trials, runs, settings)}** {_progress(trials)}",
+    ]
+    best = _leading(trials, settings)
+    if best:
+        parts += ["### Best trials, on validation images", _best_table(best, settings)]
+    if runs:
+        parts += ["### Finalists, on test images", _finalists_table(trials, runs, settings)]
+    return "\n\n".join([*parts, _protocol(settings)]) + "\n"
+
+
+def _answer(
+    trials: list[TrialRecord], runs: dict[int, list[Confirmation]], settings: StudySettings
+) -> str:
+    target = f"{settings.target:g}%"
+    held = [
+        number
+        for number, each in runs.items()
+        if all(run.sustained >= settings.target for run in each)
+    ]
+    if held:
+        number = min(held, key=lambda each: (trials[each].params, each))
+        return (
+            f"Confirmed: trial {number} with {trials[number].params:,} parameters holds {target} "
+            f"on test images, from {_seeds(len(runs[number]))}."
+        )
+    smallest = smallest_holding(trials, settings.target)
+    if smallest:
+        so_far = (
+            "no finalist held it from every seed on test images" if runs else "not confirmed yet"
+        )
+        return (
+            f"Trial {smallest.number} with {smallest.params:,} parameters is the smallest that "
+            f"holds {target} on validation images; {so_far}."
+        )
+    best = most_accurate(trials)
+    if best:
+        return (
+            f"No trial holds {target} so far; the best sustains {best.sustained:.2f}% on "
+            f"validation images (trial {best.number}, {best.params:,} parameters)."
+        )
+    return "No trial has been trained to its end yet."
+
+
+def _seeds(number: int) -> str:
+    return "the one seed tried" if number == 1 else f"each of {number} seeds"
+
+
+def _progress(trials: list[TrialRecord]) -> str:
+    states = [each.state for each in trials]
+    said = (
+        f"{count(len(complete(trials)), 'trial')} trained to the end, "
+        f"{states.count('pruned'):,} stopped early"
+    )
+    others = [
+        f"{states.count(state):,} {words}"
+        for state, words in (("running", "running now"), ("failed", "failed"))
+        if state in states
+    ]
+    return ", ".join([said, *others]) + "."
+
+
+def _leading(trials: list[TrialRecord], settings: StudySettings) -> list[TrialRecord]:
+    """The best by the study's own score, and the smallest that holds the target."""
+    best = sorted(
+        complete(trials), key=lambda each: (-(each.value or 0.0), each.params, each.number)
+    )[:SHOWN]
+    smallest = smallest_holding(trials, settings.target)
+    if smallest and smallest not in best:
+        best[-1:] = [smallest]
+    return best
+
+
+def _best_table(best: list[TrialRecord], settings: StudySettings) -> str:
+    rows = [
+        (
+            str(each.number),
+            f"{each.params:,}",
+            f"{each.sustained:.2f}",
+            f"{each.attributes['best_accuracy']:.2f}",
+            f"{each.attributes['gap']:+.2f}",
+            "yes" if each.sustained >= settings.target else "no",
+        )
+        for each in best
+    ]
+    header = ("trial", "parameters", "sustained %", "best epoch %", "gap", "holds")
+    return table(header, rows)
+
+
+def _finalists_table(
+    trials: list[TrialRecord], runs: dict[int, list[Confirmation]], settings: StudySettings
+) -> str:
+    rows = []
+    for number, each in runs.items():
+        outcome = confirmed(each, settings.target)
+        assert outcome is not None
+        spread = f" ± {outcome['sd']:.3f}" if outcome["sd"] is not None else ""
+        rows.append(
+            (
+                str(number),
+                f"{trials[number].params:,}",
+                f"{outcome['mean']:.3f}{spread}",
+                f"{outcome['worst']:.2f}",
+                f"{outcome['holding']} of {outcome['seeds']}",
+            )
+        )
+    header = ("trial", "parameters", "sustained %, mean ± sd", "worst seed %", "seeds that hold")
+    return table(header, rows)
+
+
+def _protocol(settings: StudySettings) -> str:
+    split = SPLITS[settings.dataset]
+    return (
+        f"*Sustained* is the lowest accuracy of the last {count(settings.sustain, 'epoch')} of "
+        f"{settings.epochs}; *gap* is training minus validation accuracy at the end (training "
+        f"images are distorted, so it can be below 0). Dataset {settings.dataset}: trials train on "
+        f"{split.training - split.validation:,} images and are compared on {split.validation:,} "
+        f"others (validation); finalists are trained again on all {split.training:,} and measured "
+        f"on {split.test:,} test images, by which nothing is chosen."
+    )
