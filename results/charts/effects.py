@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from results.charts.chart import Axis, Chart, Intervals, Rule
-from results.effects import CONFIDENCE, FEWEST_TRIALS, Effect, estimate_effects
+from results.effects import FEWEST_TRIALS, Effect, estimate_effects
+from results.intervals import CONFIDENCE
 from results.record import TrialRecord
 from results.settings import StudySettings
 
