@@ -46,14 +46,10 @@ def analysis(found: Findings, pictures: Pictures) -> list[str]:
             "There is nothing to analyse before a trial has been trained to its end.",
             *_part("The course of the search", [course.pruning(found), course.unused_draws(found)]),
         ]
-    confirmed = [
-        sentence(found, each)
-        for each in found.finalists
-        for sentence in (seeds.holds, seeds.against_validation)
-    ]
+    confirmed = [seeds.holds(found, each) for each in found.finalists]
     return [
         *_part("Fit", [fit.fit(found), fit.steadiness(found), fit.rising(found)]),
-        *_part("What the seeds say", confirmed),
+        *_part("What the seeds say", [*confirmed, seeds.against_validation(found)]),
         *_part("Size", [mattered.size(found)]),
         *_part("What mattered", mattered.choices(found)),
         pictures.chart("what-mattered", effects_chart(found.records, found.settings)),

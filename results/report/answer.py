@@ -42,29 +42,23 @@ def answer_table(found: Findings) -> str:
         named.setdefault(number, ["finalist"])
     if not named:
         return ""
-    return table(
-        (
-            *("", "trial", "parameters"),
-            *("sustained %, validation (1 run, chose it)", "sustained %, test (mean ± sd)"),
-            "seeds that hold",
-        ),
-        [
-            _row(found, found.records[number], " and ".join(names))
-            for number, names in named.items()
-        ],
+    rows = [
+        _row(found, found.records[number], " and ".join(names)) for number, names in named.items()
+    ]
+    return (
+        table(("", "parameters", "validation %", "test %", "seeds"), rows)
+        + "\n\nSustained accuracies: on validation images of the one run by which a network was "
+        "chosen; on test images the mean of its seeds, and how many of them hold the target."
     )
 
 
 def _row(found: Findings, record: TrialRecord, name: str) -> tuple[str, ...]:
     outcome = confirmed(found.runs.get(record.number, []), found.settings.target)
-    test, seeds = "not confirmed", ""
+    test, seeds = "", "not confirmed"
     if outcome:
-        test = f"{outcome['mean']:.3f}"
-        test += f" ± {outcome['sd']:.3f}" if outcome["sd"] is not None else ""
-        seeds = f"{outcome['holding']} of {outcome['seeds']}"
+        test, seeds = f"{outcome['mean']:.2f}", f"{outcome['holding']} of {outcome['seeds']}"
     return (
-        name,
-        str(record.number),
+        f"{name} (trial {record.number})",
         f"{record.params:,}",
         f"{record.sustained:.2f}",
         test,

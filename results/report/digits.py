@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-MOST_SHOWN = 40
-COLUMNS = 8
+MOST_SHOWN = 36
+COLUMNS = 6
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def draw_confusion(matrix: "np.ndarray") -> "Figure":
                     *(seen, true, f"{matrix[true, seen]}"),
                     ha="center",
                     va="center",
-                    fontsize=7 if true == seen else 8.5,
+                    fontsize=7.5 if true == seen else 9.5,
                     color="#777777" if true == seen else "black",
                 )
     return figure
@@ -95,13 +95,15 @@ def draw_digits(test: TestDigits, positions: Sequence[int], taken_for: "np.ndarr
 
     shown = positions[:MOST_SHOWN]
     rows = -(-len(shown) // COLUMNS)
-    figure = Figure(figsize=(5.2, 0.98 * rows), layout="constrained")
+    figure = Figure(figsize=(5.2, 1.15 * rows), layout="constrained")
     for place, position in enumerate(shown, 1):
         axes = figure.add_subplot(rows, COLUMNS, place)
         axes.imshow(255 - test.images[position], cmap="gray", vmin=0, vmax=255)
         axes.set_axis_off()
         axes.set_title(
-            f"{test.labels[position]} → {_seen(taken_for[:, position])}", loc="center", fontsize=8
+            f"{test.labels[position]} → {_seen(taken_for[:, position])}",
+            loc="center",
+            fontsize=10.5,
         )
     return figure
 

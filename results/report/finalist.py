@@ -8,7 +8,7 @@ from results.record import Confirmation, TrialRecord
 from results.report import digits
 from results.report.findings import Findings
 from results.report.pictures import Pictures
-from results.report.seeds import against_validation, holds, scatter
+from results.report.seeds import outcome
 from space import layer_costs
 
 BUILDS = ("stage", "transition", "last_padding", "repeats", "residual", "order", "head")
@@ -19,9 +19,8 @@ def finalist(found: Findings, record: TrialRecord, pictures: Pictures) -> list[s
     """The finalist's section, without its heading, as paragraphs of Markdown."""
     runs = found.runs.get(record.number, [])
     name = f"trial-{record.number}"
-    outcome = [holds(found, record), scatter(found, record), against_validation(found, record)]
     return [
-        " ".join(each for each in outcome if each)
+        outcome(found, record)
         or "Not confirmed with seeds on test images yet: one run is no evidence.",
         "#### Layers",
         _layers(record),
@@ -35,7 +34,7 @@ def finalist(found: Findings, record: TrialRecord, pictures: Pictures) -> list[s
             f"the size of their maps.",
         ),
         "#### Recipe",
-        _recipe(record),
+        _recipe(found, record),
         "#### Learning curves",
         "In the search, on validation images (by these it was chosen):",
         pictures.chart(f"{name}-search", trial_chart(record, found.settings)),
@@ -51,8 +50,8 @@ def _layers(record: TrialRecord) -> str:
             each.name,
             "x".join(str(size) for size in each.output_shape),
             f"{each.params:,}",
-            f"{each.macs:,}",
             str(each.receptive_field_pixels),
+            f"{each.macs:,}",
         )
         for each in costs
     ]
@@ -60,18 +59,19 @@ def _layers(record: TrialRecord) -> str:
         "**all**",
         "",
         f"**{sum(each.params for each in costs):,}**",
-        f"**{sum(each.macs for each in costs):,}**",
         "",
+        f"**{sum(each.macs for each in costs):,}**",
     )
-    header = ("layer", "output", "parameters", "MACs", "receptive field")
+    header = ("layer", "output", "parameters", "receptive field", "MACs")
     return table(header, [*rows, whole])
 
 
-def _recipe(record: TrialRecord) -> str:
+def _recipe(found: Findings, record: TrialRecord) -> str:
+    made = effective(record.parameters)
     rows = [
-        (choice_words(name), level_words(name, value))
-        for name, value in effective(record.parameters).items()
-        if not name.startswith(BUILDS)
+        (choice_words(name), level_words(name, made[name]))
+        for name in found.settings.space.dimensions
+        if name in made and not name.startswith(BUILDS)
     ]
     return table(("setting", "value"), rows)
 
@@ -110,7 +110,7 @@ def _mistakes(
     test = found.test
     matrix = digits.confusion_matrix(taken_for, test.labels)
     common = ", ".join(
-        f"{true} for {seen} ({count(times, 'time')})"
+        f"a {true} for a {seen} ({count(times, 'time')})"
         for true, seen, times in digits.commonest_confusions(matrix)
     )
     wrong = digits.wrong_by_all(taken_for, test.labels)
@@ -118,8 +118,8 @@ def _mistakes(
     seeds = count(len(runs), "seed")
     parts = [
         "#### Mistakes",
-        f"After the last epoch, {seeds} together made {count(errors, 'mistake')} on "
-        f"{len(test.labels):,} test images each."
+        f"With the weights of the last epoch {seeds} made {count(errors, 'mistake')} in all, each "
+        f"on the same {len(test.labels):,} test images."
         + (f" Most often they took {common}." if common else ""),
         pictures.drawing(
             f"{name}-confusion",

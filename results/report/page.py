@@ -31,7 +31,10 @@ PAGE = """<!DOCTYPE html>
 <main>
 {top}
 <nav aria-label="Contents">
+<details>
+<summary>Contents</summary>
 {contents}
+</details>
 </nav>
 {rest}
 </main>

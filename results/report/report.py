@@ -47,7 +47,7 @@ def make_report(found: Findings, made: datetime.datetime) -> Report:
         f"**{headline(found)}**",
         state(found),
         answer_table(found),
-        "## Accuracy against size",
+        "## How small can it get?",
         pictures.chart("front", front_chart(found.records, found.settings)),
         "Every dot is a network that was tried: further left is smaller, further up is better. "
         "Accuracy is that on validation images.",

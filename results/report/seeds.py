@@ -1,11 +1,10 @@
 """What the confirmation says of a finalist: sentences about its seeds on the test images."""
 
 import statistics
-from collections.abc import Sequence
 
 from results.intervals import CONFIDENCE, mean_interval, share_interval, standard_error
 from results.markdown import count
-from results.record import Confirmation, TrialRecord
+from results.record import TrialRecord
 from results.report.findings import Findings
 
 
@@ -30,7 +29,7 @@ def holds(found: Findings, record: TrialRecord) -> str:
     low, high = interval
     low_share, high_share = share_interval(holding, len(values))
     said += (
-        f"; from that, of all seeds it would be {100 * low_share:.0f} to {100 * high_share:.0f}% "
+        f"; of all seeds there are, {100 * low_share:.0f} to {100 * high_share:.0f}% would hold it "
         f"({CONFIDENCE:.0%} Wilson interval). The mean is {statistics.mean(values):.3f}% "
         f"({CONFIDENCE:.0%} t interval {low:.3f} to {min(high, 100):.3f}%), so "
     )
@@ -44,37 +43,44 @@ def holds(found: Findings, record: TrialRecord) -> str:
     )
 
 
-def scatter(found: Findings, record: TrialRecord) -> str:
-    """How far the seeds of a finalist lie apart. Empty with fewer than two."""
+def outcome(found: Findings, record: TrialRecord) -> str:
+    """What the seeds of a finalist measured, and how far they lie apart. Empty without seeds."""
     values = [run.sustained for run in found.runs.get(record.number, [])]
-    if len(values) < 2:
+    if not values:
         return ""
+    holding = sum(each >= found.settings.target for each in values)
+    said = (
+        f"{holding} of {count(len(values), 'seed')} held {found.settings.target:g}% on the test "
+        f"images. "
+    )
+    if len(values) < 2:
+        return f"{said}Sustained test accuracy {values[0]:.2f}%: one seed tells no scatter."
     noise = standard_error(statistics.mean(values), found.split.test)
     return (
-        f"Its {len(values)} seeds scatter by {statistics.stdev(values):.3f} points (standard "
-        f"deviation), from {min(values):.2f} to {max(values):.2f}%; one standard error of a single "
-        f"measurement on {found.split.test:,} images is {noise:.2f}."
+        f"{said}Sustained test accuracy: mean {statistics.mean(values):.3f}%, standard deviation "
+        f"{statistics.stdev(values):.3f}, from {min(values):.2f} to {max(values):.2f}%; one "
+        f"standard error of a single measurement on {found.split.test:,} images is {noise:.2f}."
     )
 
 
-def against_validation(found: Findings, record: TrialRecord) -> str:
-    """What became of the validation figure by which a finalist was chosen. Empty without seeds."""
-    runs = found.runs.get(record.number, [])
-    if not runs:
+def against_validation(found: Findings) -> str:
+    """What became of the validation figures that finalists were chosen by. Empty without any."""
+    changes = [
+        f"{_mean(found, each) - each.sustained:+.2f} points (trial {each.number})"
+        for each in found.finalists
+        if each.number in found.runs
+    ]
+    if not changes:
         return ""
-    change = statistics.mean(run.sustained for run in runs) - record.sustained
-    side = "below" if change < 0 else "above"
     split = found.split
     return (
-        f"Confirmed, it is {abs(change):.2f} points {side} the validation figure it was chosen by "
-        f"({_test_figure(runs)} after {record.sustained:.2f}% on validation images). Two things "
-        f"work against each other here: what is chosen from "
+        f"From sustained validation accuracy in the search to the mean of the seeds on test images "
+        f"it is {', '.join(changes)}. Two things work against each other here: what is chosen from "
         f"{count(len(found.complete), 'complete trial')} tends to have been lucky, and the "
         f"confirmation trains on {split.training:,} images where the search had "
         f"{split.training - split.validation:,}."
     )
 
 
-def _test_figure(runs: Sequence[Confirmation]) -> str:
-    mean = statistics.mean(run.sustained for run in runs)
-    return f"mean of {count(len(runs), 'seed')} {mean:.2f}% on test images"
+def _mean(found: Findings, record: TrialRecord) -> float:
+    return statistics.mean(run.sustained for run in found.runs[record.number])
