@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 36
 COLUMNS = 6
+ROW_PIXELS, COLUMN_PIXELS = 40, 36
+"""Of the place that a digit has with what is written above it, in its own pixels."""
 
 
 @dataclass(frozen=True)
@@ -91,20 +93,30 @@ def draw_confusion(matrix: "np.ndarray") -> "Figure":
 
 def draw_digits(test: TestDigits, positions: Sequence[int], taken_for: "np.ndarray") -> "Figure":
     """The first `MOST_SHOWN` of the images, with what they are and what they were taken for."""
+    import numpy as np
     from matplotlib.figure import Figure
 
     shown = positions[:MOST_SHOWN]
     rows = -(-len(shown) // COLUMNS)
-    figure = Figure(figsize=(5.2, 1.15 * rows), layout="constrained")
-    for place, position in enumerate(shown, 1):
-        axes = figure.add_subplot(rows, COLUMNS, place)
-        axes.imshow(255 - test.images[position], cmap="gray", vmin=0, vmax=255)
-        axes.set_axis_off()
-        axes.set_title(
+    # One image of all: axes for each would take a second to lay out.
+    paper = np.zeros((rows * ROW_PIXELS, COLUMNS * COLUMN_PIXELS))
+    width = 5.2
+    figure = Figure(figsize=(width, width * paper.shape[0] / paper.shape[1]))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    for place, position in enumerate(shown):
+        image = test.images[position]
+        top = place // COLUMNS * ROW_PIXELS + ROW_PIXELS - len(image)
+        left = place % COLUMNS * COLUMN_PIXELS + (COLUMN_PIXELS - len(image)) // 2
+        paper[top : top + len(image), left : left + len(image)] = image
+        axes.text(
+            *(left + len(image) / 2, top - 1),
             f"{test.labels[position]} → {_seen(taken_for[:, position])}",
-            loc="center",
+            ha="center",
+            va="bottom",
             fontsize=10.5,
         )
+    axes.imshow(255 - paper, cmap="gray", vmin=0, vmax=255)
     return figure
 
 

@@ -55,7 +55,7 @@ a { color: var(--mark); }
 @media (max-width: 30rem) {
   h1 + p { font-size: 1.25rem; }
   th, td { padding: 0.3rem 0.32rem; }
-  td:first-child:not(.number) { min-width: 6.2rem; }
+  td:first-child:not(.number) { min-width: 5rem; }
   table { font-size: 0.8rem; }
 }
 @media print {
