@@ -161,10 +161,10 @@ _CHOICES = {
     "step_epochs": "step schedule: epochs a step",
     "step_factor": "step schedule: factor",
     "ema_decay": "weight averaging",
-    "rotation_degrees": "rotation, degrees",
-    "shift_pixels": "shift, pixels",
-    "scale": "scale",
-    "shear_degrees": "shear, degrees",
+    "rotation_degrees": "images turned by, degrees",
+    "shift_pixels": "images shifted by, pixels",
+    "scale": "images scaled by",
+    "shear_degrees": "images sheared by, degrees",
 }
 
 _LEVELS = {

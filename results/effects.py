@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from results.choices import choices_table
+from results.intervals import CONFIDENCE
 from results.record import TrialRecord
 from results.selection import complete
 from results.settings import StudySettings
@@ -30,7 +31,6 @@ from results.splits import SPLITS
 if TYPE_CHECKING:
     import numpy as np
 
-CONFIDENCE = 0.95
 FEWEST_TRIALS = 5
 """On each side of a comparison."""
 

@@ -23,19 +23,30 @@ def leaderboard(
     parts = [
         f"**Target: {settings.target:g}%** of the images right, held over the last "
         f"{count(settings.sustain, 'epoch')}, with fewer than {settings.max_params:,} parameters.",
-        f"**{_answer(trials, runs, settings)}** {_progress(trials)}",
+        f"**{answer(trials, runs, settings)}** {progress(trials)}",
+        *tables(trials, runs, settings),
+        protocol(settings),
     ]
+    return "\n\n".join(parts) + "\n"
+
+
+def tables(
+    trials: list[TrialRecord], runs: dict[int, list[Confirmation]], settings: StudySettings
+) -> list[str]:
+    """The best trials and the finalists, each with a heading, as far as there are any."""
+    parts = []
     best = _leading(trials, settings)
     if best:
         parts += ["### Best trials, on validation images", _best_table(best, settings)]
     if runs:
         parts += ["### Finalists, on test images", _finalists_table(trials, runs, settings)]
-    return "\n\n".join([*parts, _protocol(settings)]) + "\n"
+    return parts
 
 
-def _answer(
+def answer(
     trials: list[TrialRecord], runs: dict[int, list[Confirmation]], settings: StudySettings
 ) -> str:
+    """What holds the target, in a sentence."""
     target = f"{settings.target:g}%"
     held = [
         number
@@ -70,7 +81,8 @@ def _seeds(number: int) -> str:
     return "the one seed tried" if number == 1 else f"each of {number} seeds"
 
 
-def _progress(trials: list[TrialRecord]) -> str:
+def progress(trials: list[TrialRecord]) -> str:
+    """How many trials have come how far, in a sentence."""
     states = [each.state for each in trials]
     said = (
         f"{count(len(complete(trials)), 'trial')} trained to the end, "
@@ -132,7 +144,8 @@ def _finalists_table(
     return table(header, rows)
 
 
-def _protocol(settings: StudySettings) -> str:
+def protocol(settings: StudySettings) -> str:
+    """How the numbers are made, and what their names mean."""
     split = SPLITS[settings.dataset]
     return (
         f"*Sustained* is the lowest accuracy of the last {count(settings.sustain, 'epoch')} of "

@@ -44,12 +44,6 @@ def publish(study: "optuna.Study") -> None:
             save_plotly_graph_object(study, figure(chart), graph_object_id=name)
 
 
-def in_order(plots: dict[str, str]) -> dict[str, str]:
-    """Plots by id, in the order of `PLOTS` and whatever others there are behind."""
-    places = {name: place for place, name in enumerate(PLOTS)}
-    return dict(sorted(plots.items(), key=lambda each: (places.get(each[0], len(PLOTS)), each[0])))
-
-
 def _spaced(markdown: str) -> str:
     """With room between the columns of tables, which the dashboard sets without any."""
     return "\n".join(

@@ -171,7 +171,8 @@ class Confirmation:
     """A finalist retrained on all training images from one seed. Accuracies in percent.
 
     `accuracies` are those on the test images after each epoch; `weights` is the file of the last
-    ones, below the output folder.
+    ones, below the output folder. `predictions` has a digit for each test image, in their order:
+    what those last weights took it for. It is empty in studies made before it was kept.
     """
 
     trial: int
@@ -184,6 +185,7 @@ class Confirmation:
     device: str
     precision: str
     versions: dict[str, str]
+    predictions: str = ""
 
     @staticmethod
     def key(trial: int, seed: int) -> str:

@@ -157,17 +157,18 @@ def load_study(storage: "optuna.storages.RDBStorage", name: str | None) -> "optu
     """The study of that name, or the newest one. Raises NasSearchError if there is none."""
     import optuna
 
-    summaries = {
+    # Optuna's summaries of studies would read all their trials.
+    studies = {
         each.study_name: each
-        for each in optuna.get_all_study_summaries(storage, include_best_trial=False)
+        for each in storage.get_all_studies()
         if SETTINGS_KEY in each.user_attrs
     }
-    if not summaries:
+    if not studies:
         raise NasSearchError("no studies of nas-search here yet: run nas-search first")
     if name is None:
-        name = max(summaries, key=lambda each: str(summaries[each].user_attrs.get(CREATED_KEY)))
-    if name not in summaries:
-        raise NasSearchError(f"no study {name} here; there is: {', '.join(sorted(summaries))}")
+        name = max(studies, key=lambda each: str(studies[each].user_attrs.get(CREATED_KEY)))
+    if name not in studies:
+        raise NasSearchError(f"no study {name} here; there is: {', '.join(sorted(studies))}")
     return optuna.load_study(study_name=name, storage=storage)
 
 

@@ -138,4 +138,49 @@ def dashboard(study: str | None, storage: str | None, out: Path, host: str, port
         server.serve_forever()
 
 
-COMMANDS = (best, trials, export, dashboard)
+@click.command()
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@study_options
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder with MNIST, as for the search: for pictures of the test digits that were taken "
+    "for others. Nothing is downloaded; without the images the report leaves them out.",
+)
+def report(
+    folder: Path | None, study: str | None, storage: str | None, out: Path, data_dir: Path | None
+) -> None:
+    """Write what a study found as one HTML page, and as Markdown, to DIR.
+
+    DIR is reports/STUDY in --out if it is not given; an older report there is replaced. Also works
+    while the search is going on.
+    """
+    import datetime
+
+    from results.record import confirmations, records
+    from results.report.answer import headline
+    from results.report.digits import TestDigits
+    from results.report.findings import Findings
+    from results.report.report import make_report
+    from results.report.write import write_report
+    from results.storage import settings_of
+    from search.data import find_at_hand
+
+    opened = open_study(study, storage, out)
+    settings, runs = settings_of(opened), confirmations(opened)
+    source = find_at_hand(settings.dataset, data_dir)
+    test = source.load().test if source and runs else None
+    found = Findings(
+        study=opened.study_name,
+        settings=settings,
+        records=records(opened),
+        runs=dict(sorted(runs.items())),
+        test=TestDigits(test.images.numpy(), test.labels.numpy()) if test else None,
+    )
+    made = make_report(found, datetime.datetime.now(datetime.UTC))
+    click.echo(headline(found))
+    for path in write_report(made, folder or out / "reports" / opened.study_name):
+        click.echo(f"  {path}")
+
+
+COMMANDS = (best, trials, export, report, dashboard)

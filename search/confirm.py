@@ -9,7 +9,7 @@ from results.versions import device_name, versions
 from search.context import Context
 from search.events import EpochDone, Finished, Started
 from search.study import FOLDER_KEY
-from search.train import TrainingRun
+from search.train import TrainingRun, predict
 
 
 def confirm(context: Context, trial: int, seed: int) -> None:
@@ -35,6 +35,8 @@ def confirm(context: Context, trial: int, seed: int) -> None:
     for metrics in run:
         history.append(metrics)
         context.tell(EpochDone(trial, metrics.epoch, metrics.accuracy, seed))
+    with context.lane.active():
+        predicted = predict(run.network, context.digits.test).tolist()
     accuracies = [metrics.accuracy for metrics in history]
     path = confirmation_path(context.study.user_attrs[FOLDER_KEY], trial, seed)
     outcome = Confirmation(
@@ -48,6 +50,7 @@ def confirm(context: Context, trial: int, seed: int) -> None:
         device=device_name(context.device),
         precision=context.precision,
         versions=versions(),
+        predictions="".join(map(str, predicted)),
     )
     stored = dataclasses.asdict(outcome)
     save_checkpoint(plan.out / path, run.network, configuration, {**stored, "study": plan.study})

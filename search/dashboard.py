@@ -1,6 +1,5 @@
 """Serves the studies of a storage in a browser, with optuna-dashboard."""
 
-import copy
 import errno
 import socket
 import threading
@@ -16,14 +15,11 @@ from optuna.trial import FrozenTrial, TrialState
 from results.artifacts import ArtifactStore
 from results.errors import NasSearchError
 from results.ledger import Ledger, database_of
-from results.publish import in_order
 from search.narrow import in_one_column
+from search.readable import make_readable
 
 if TYPE_CHECKING:
     import optuna
-
-_UNREADABLE = {"architecture", "recipe", "history", "versions", "worker", "checkpoint"}
-"""Attributes of trials that programs read, and people find as pictures and tables."""
 
 LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
 
@@ -49,17 +45,7 @@ class _Readers(_CachedStorage):
             if study_id not in self._ledgers:
                 name = self.get_study_name_from_id(study_id)
                 self._ledgers[study_id] = Ledger(self._backend, name)
-        trials = self._ledgers[study_id].get_all_trials(study_id, False, states)
-        return [_short(trial) for trial in trials]
-
-
-def _short(trial: FrozenTrial) -> FrozenTrial:
-    """The trial without what would make its row in the dashboard's table a page long."""
-    short = copy.copy(trial)
-    short.user_attrs = {
-        key: value for key, value in trial.user_attrs.items() if key not in _UNREADABLE
-    }
-    return short
+        return self._ledgers[study_id].get_all_trials(study_id, deepcopy, states)
 
 
 class _Quiet(WSGIRequestHandler):
@@ -76,7 +62,7 @@ class Server(ThreadingMixIn, WSGIServer):
 
     def __init__(self, study: "optuna.Study", out: Path, host: str, port: int) -> None:
         """Raises NasSearchError if it can't listen there. Port 0: any that is free."""
-        from optuna_dashboard import _app, wsgi
+        from optuna_dashboard import wsgi
 
         self._study_id = study._study_id
         self._host = host
@@ -85,9 +71,7 @@ class Server(ThreadingMixIn, WSGIServer):
             super().__init__((host, port), _Quiet)
         except OSError as error:
             raise NasSearchError(_why_not(error, host, port)) from None
-        # The dashboard goes through a set of the plots: another order in each process.
-        unordered = _app.get_plotly_graph_objects
-        setattr(_app, "get_plotly_graph_objects", lambda found: in_order(unordered(found)))  # noqa: B010
+        make_readable()
         served = wsgi(_Readers(database_of(study)), artifact_store=ArtifactStore(out))
         self.set_app(in_one_column(served))
 

@@ -91,9 +91,7 @@ def find(
     """
     if dataset == "mnist-sample":
         return DataSource("mnist-sample")
-    if data_dir is not None and not data_dir.is_dir():
-        raise NasSearchError(f"--data-dir {data_dir} is not a folder")
-    for folder in filter(None, (data_dir, _folder_from_environment())):
+    for folder in _own_folders(data_dir):
         if mnist.is_present(folder):
             return DataSource("mnist", mnist.check(folder))
     try:
@@ -118,6 +116,19 @@ def find(
         return DataSource("mnist-sample")
 
 
+def find_at_hand(dataset: DatasetName, data_dir: Path | None) -> DataSource | None:
+    """The dataset if it is on this machine and whole; None where it would have to be fetched.
+
+    Raises NasSearchError if `data_dir` is not a folder.
+    """
+    if dataset == "mnist-sample":
+        return DataSource("mnist-sample")
+    for folder in (*_own_folders(data_dir), _cache_folder()):
+        if mnist.is_present(folder) and not mnist.damaged_files(folder):
+            return DataSource("mnist", folder)
+    return None
+
+
 def stratified_split(labels: "np.ndarray", held_out: int, seed: int) -> tuple["np.ndarray", ...]:
     """Indices (len(labels) - held_out,) and (held_out,), each class in its share, both sorted.
 
@@ -139,6 +150,13 @@ def stratified_split(labels: "np.ndarray", held_out: int, seed: int) -> tuple["n
     )
     rest = np.setdiff1d(np.arange(len(labels)), held)
     return rest, np.sort(held)
+
+
+def _own_folders(data_dir: Path | None) -> list[Path]:
+    """The folders that a person named, the nearest first."""
+    if data_dir is not None and not data_dir.is_dir():
+        raise NasSearchError(f"--data-dir {data_dir} is not a folder")
+    return [each for each in (data_dir, _folder_from_environment()) if each]
 
 
 def _folder_from_environment() -> Path | None:

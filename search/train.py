@@ -263,8 +263,24 @@ def evaluate(network: nn.Module, examples: Examples) -> tuple[float, float]:
 
 
 @torch.no_grad()
+def predict(network: nn.Module, examples: Examples) -> torch.Tensor:
+    """The class that a network in evaluation mode takes each image for, (N,)."""
+    evaluated = accelerate(network)
+    return torch.cat(
+        [
+            evaluated(normalise(examples.images[chosen])).argmax(1)
+            for chosen in _evaluation_batches(examples)
+        ]
+    )
+
+
+@torch.no_grad()
 def _add_up(network: nn.Module, examples: Examples, sums: Sums) -> None:
-    for chosen in torch.split(examples.indices, EVALUATION_BATCH[examples.images.device.type]):
+    for chosen in _evaluation_batches(examples):
         labels = examples.labels[chosen].long()
         logits = network(normalise(examples.images[chosen]))
         sums.add(F.cross_entropy(logits, labels, reduction="sum"), logits, labels)
+
+
+def _evaluation_batches(examples: Examples) -> tuple[torch.Tensor, ...]:
+    return torch.split(examples.indices, EVALUATION_BATCH[examples.images.device.type])

@@ -20,7 +20,7 @@ import pytest
 
 from results import publish as publishing
 from results.ledger import Ledger, with_ledger
-from results.publish import PLOTS, in_order, publish
+from results.publish import PLOTS, publish
 from results.record import records
 from results.storage import default_url, load_study, open_storage
 from search.publisher import FEWEST_SECONDS, Publisher
@@ -329,6 +329,26 @@ def test_what_fails_midway_writes_nothing(reader: optuna.Study) -> None:
     assert ledger.get_study_system_attrs(reader._study_id)["whole"] == 1
 
 
-def test_plots_have_their_order_and_others_follow() -> None:
-    plots = {"mine": "", **dict.fromkeys(reversed(PLOTS), "")}
-    assert tuple(in_order(plots)) == (*PLOTS, "mine")
+def test_a_renamed_study_keeps_all_that_pages_do_not_show(
+    finished: CommandLine, tmp_path: Path
+) -> None:
+    line = CommandLine(tmp_path)
+    shutil.copytree(finished.folder / "runs", tmp_path / "runs")
+    database = open_storage(default_url(tmp_path / "runs"), create=False)
+    before = records(load_study(database, None))
+    with serving(line) as (_, said):
+        url = said.split()[1].replace("/dashboard/studies/", "/api/studies/")
+        with urllib.request.urlopen(url) as answer:
+            shown = json.load(answer)
+        assert not {"settings"} & {each["key"] for each in shown["user_attrs"]}
+        columns = {each["key"]: each["sortable"] for each in shown["union_user_attrs"]}
+        for name in ("params", "macs", "receptive_field_pixels", "sustained", "best_accuracy"):
+            assert columns[name]
+        assert "history" not in columns
+        body = json.dumps({"study_name": "renamed"}).encode()
+        asked = urllib.request.Request(
+            f"{url}/rename", body, {"Content-Type": "application/json"}, method="POST"
+        )
+        urllib.request.urlopen(asked).close()
+    renamed = load_study(database, "renamed")
+    assert [each.attributes for each in records(renamed)] == [each.attributes for each in before]

@@ -241,3 +241,8 @@ def test_confirmation_trains_on_all_training_images_and_reads_the_test_images(
     network, _, _ = load_checkpoint(tmp_path / run.weights)
     assert evaluate(network, digits.test)[1] == pytest.approx(run.sustained, abs=1e-4)
     assert len(digits.all_training) == 4_000
+    labels = "".join(str(int(label)) for label in digits.test.labels)
+    assert len(run.predictions) == len(labels)
+    right = sum(ours == theirs for ours, theirs in zip(run.predictions, labels, strict=True))
+    assert 100 * right / len(labels) == pytest.approx(run.accuracies[-1], abs=1e-4)
+    assert 10 < run.accuracies[-1] < 100

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from results.charts.chart import Axis, Chart, Intervals, Rule
-from results.effects import CONFIDENCE, FEWEST_TRIALS, Effect, estimate_effects
+from results.effects import FEWEST_TRIALS, Effect, estimate_effects
+from results.intervals import CONFIDENCE
 from results.record import TrialRecord
 from results.settings import StudySettings
 
@@ -19,9 +20,9 @@ def effects_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Ch
     shown = found.effects[:MOST_SHOWN]
     clear = sum(each.is_clear for each in found.effects)
     return Chart(
-        title="What goes with fewer errors, at equal size",
+        title="What mattered, at equal size",
         x=Axis(
-            "change in validation errors against other levels, %",
+            "change in errors, %",
             limits=(-100, min(WIDEST, max(each.changes[2] for each in shown) + 5))
             if shown
             else None,

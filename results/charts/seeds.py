@@ -1,0 +1,40 @@
+"""Learning curves of a confirmation: test accuracy after each epoch, a line a seed."""
+
+from collections.abc import Sequence
+
+from results.charts.chart import BLUE, GREEN, GREY, ORANGE, RED, Axis, Chart, Line, Rule
+from results.charts.limits import accuracy_limits
+from results.record import Confirmation
+from results.settings import StudySettings
+
+COLOURS = (BLUE, ORANGE, GREEN)
+"""Of the first seeds; further ones are grey."""
+
+
+def seeds_chart(runs: Sequence[Confirmation], settings: StudySettings) -> Chart:
+    """Test accuracy by epoch of every seed that a finalist was retrained from."""
+    seen = [value for run in runs for value in run.accuracies[1:] or run.accuracies]
+    lines = [
+        Line(
+            range(1, len(run.accuracies) + 1),
+            run.accuracies,
+            f"seed {run.seed}: {run.sustained:.2f}%" if place < len(COLOURS) else "",
+            COLOURS[place] if place < len(COLOURS) else GREY,
+            name=f"seed {run.seed}",
+        )
+        for place, run in enumerate(runs)
+    ]
+    title = "Test accuracy, a line a seed"
+    return Chart(
+        title=title,
+        x=Axis("epoch", limits=(0.5, settings.epochs + 0.5)),
+        y=Axis(
+            "test accuracy, %", "accuracy", accuracy_limits(seen, settings.target) if seen else None
+        ),
+        marks=(Rule(settings.target, f"target {settings.target:g}%", colour=RED), *lines)
+        if lines
+        else (),
+        summary=f"Test accuracy after each epoch of {len(runs)} seeds, and the target of "
+        f"{settings.target:g}%.",
+        empty="Not confirmed yet.",
+    )

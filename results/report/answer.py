@@ -1,0 +1,66 @@
+"""The first screen of a report: what holds the target, how small, and how sure that is."""
+
+from results.leaderboard import answer, progress
+from results.markdown import count, table
+from results.record import TrialRecord
+from results.report.findings import Findings
+from results.selection import confirmed
+
+
+def headline(found: Findings) -> str:
+    """The answer in a sentence."""
+    return answer(found.records, found.runs, found.settings)
+
+
+def state(found: Findings) -> str:
+    """How far the search has come, and how far from the target, in a few sentences."""
+    said = [progress(found.records)]
+    states = [each.state for each in found.records]
+    if "running" in states:
+        said.append(
+            f"The search is still going on, or was cut off: {states.count('running'):,} of "
+            f"{count(len(found.records), 'draw')} have begun and not ended."
+        )
+    if found.best and not found.smallest:
+        short = found.settings.target - found.best.sustained
+        said.append(f"The most accurate is {short:.2f} points short of the target.")
+    if found.complete and not found.runs:
+        said.append("Nothing has been confirmed on test images yet.")
+    return " ".join(said)
+
+
+def answer_table(found: Findings) -> str:
+    """The most accurate, the smallest that holds, and the other finalists; empty without any."""
+    named: dict[int, list[str]] = {}
+    for name, record in (
+        ("most accurate", found.best),
+        (f"smallest that holds {found.settings.target:g}%", found.smallest),
+    ):
+        if record:
+            named.setdefault(record.number, []).append(name)
+    for number in found.runs:
+        named.setdefault(number, ["finalist"])
+    if not named:
+        return ""
+    rows = [
+        _row(found, found.records[number], " and ".join(names)) for number, names in named.items()
+    ]
+    return (
+        table(("", "parameters", "validation %", "test %", "seeds"), rows)
+        + "\n\nSustained accuracies: on validation images of the one run by which a network was "
+        "chosen; on test images the mean of its seeds, and how many of them hold the target."
+    )
+
+
+def _row(found: Findings, record: TrialRecord, name: str) -> tuple[str, ...]:
+    outcome = confirmed(found.runs.get(record.number, []), found.settings.target)
+    test, seeds = "", "not confirmed"
+    if outcome:
+        test, seeds = f"{outcome['mean']:.2f}", f"{outcome['holding']} of {outcome['seeds']}"
+    return (
+        f"{name} (trial {record.number})",
+        f"{record.params:,}",
+        f"{record.sustained:.2f}",
+        test,
+        seeds,
+    )

@@ -1,0 +1,121 @@
+"""What made a difference: sentences about size and choices, over all complete trials."""
+
+from dataclasses import dataclass
+
+from results.effects import CAVEAT, FEWEST_TRIALS, Effect, Effects
+from results.intervals import CONFIDENCE
+from results.markdown import count
+from results.report.findings import Findings
+
+FEWEST_SIZES = 10
+"""Complete trials from which the worth of parameters is estimated."""
+
+MOST_SAID = 5
+FRONT_SAID = 4
+
+
+@dataclass(frozen=True)
+class Doubling:
+    """By what factor the errors change when the parameters double, with its interval."""
+
+    ratio: float
+    low: float
+    high: float
+
+
+def doubling(found: Findings) -> Doubling | None:
+    """What twice the parameters go with; None with too few trials or one size."""
+    import numpy as np
+    from scipy.stats import linregress, t
+
+    trials = found.complete
+    if len(trials) < FEWEST_SIZES or len({each.params for each in trials}) < 2:
+        return None
+    errors = [max(100 - each.sustained, 50 / found.split.validation) for each in trials]
+    line = linregress(np.log2([each.params for each in trials]), np.log2(errors))
+    reach = float(t.ppf((1 + CONFIDENCE) / 2, len(trials) - 2)) * line.stderr
+    return Doubling(2**line.slope, 2 ** (line.slope - reach), 2 ** (line.slope + reach))
+
+
+def size(found: Findings) -> str:
+    """What parameters are worth. Empty without a complete trial."""
+    if not found.complete:
+        return ""
+    said = f"{_front(found)} "
+    worth = doubling(found)
+    if worth is None:
+        return said + (
+            f"What more parameters are worth can't be told: evidence is thin with "
+            f"{count(len(found.complete), 'complete trial')}."
+        )
+    middle, low, high = (100 * (each - 1) for each in (worth.ratio, worth.low, worth.high))
+    interval = (
+        f"({CONFIDENCE:.0%} interval {low:+.0f} to {high:+.0f}%, n = {len(found.complete):,} "
+        f"complete trials)"
+    )
+    if worth.low < 1 < worth.high:
+        return said + f"Over all trials, size made no clear difference to the errors {interval}."
+    return said + (
+        f"Over all trials, twice the parameters went with {middle:+.0f}% errors {interval}."
+    )
+
+
+def choices(found: Findings) -> list[str]:
+    """Which choices mattered and by how much, or that the trials don't tell."""
+    effects = found.effects
+    if not effects.trials:
+        return []
+    if not effects.effects:
+        return [
+            f"Which choices mattered can't be told: evidence is thin with "
+            f"{count(effects.trials, 'complete trial')}, and a comparison needs {FEWEST_TRIALS} "
+            f"trials with a level and {FEWEST_TRIALS} without."
+        ]
+    clear = [each for each in effects.effects if each.is_clear]
+    if not clear:
+        return [
+            f"No choice made a clear difference: evidence is thin for all "
+            f"{len(effects.effects)} levels compared among "
+            f"{count(effects.trials, 'complete trial')}, each at equal size and with an interval "
+            f"that holds for all comparisons at once. The widest gaps are in the chart below."
+        ]
+    more = len(clear) - MOST_SAID
+    return [
+        *(_difference(each, effects) for each in clear[:MOST_SAID]),
+        *([f"{more} more of {len(effects.effects)} differ clearly as well."] if more > 0 else []),
+        f"These are {CONFIDENCE:.0%} intervals for all {len(effects.effects)} comparisons at once, "
+        f"each at equal size. {CAVEAT}",
+    ]
+
+
+def _difference(effect: Effect, effects: Effects) -> str:
+    against = effect.others if effect.others != "another" else "other levels"
+    fewer = effect.ratio < 1
+    change, low, high = (
+        100 * abs(each - 1)
+        for each in (effect.ratio, *sorted((effect.low, effect.high), reverse=fewer))
+    )
+    points = abs(effects.points(effect.ratio))
+    return (
+        f"**{effect.choice}: {effect.level}** went with {change:.0f}% "
+        f"{'fewer' if fewer else 'more'} errors than {against} ({low:.0f} to {high:.0f}%; "
+        f"{effect.with_level} trials with, {effect.without} without). At the typical accuracy of "
+        f"{100 - effects.typical_error:.2f}% that is {points:.2f} points."
+    )
+
+
+def _front(found: Findings) -> str:
+    front = found.front
+    step = max(1, -(-(len(front) - 1) // (FRONT_SAID - 1)))
+    shown = [*front[:-1:step], front[-1]]
+    if len(front) == 1:
+        only = front[0]
+        return (
+            f"The smallest of the complete networks is also the most accurate: {only.params:,} "
+            f"parameters, {only.sustained:.2f}% sustained on validation images."
+        )
+    steps = ", ".join(f"{each.sustained:.2f}% with {each.params:,}" for each in shown)
+    return (
+        f"The fewest parameters that sustained an accuracy on validation images: {steps} "
+        f"({len(front)} networks on the front)."
+    )

@@ -1,0 +1,291 @@
+"""Every sentence of the analysis is said where the data say it, and not where they don't."""
+
+import math
+import statistics
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from results.intervals import mean_interval, share_interval, standard_error, values_needed
+from results.record import TrialRecord
+from results.report import advice, course, fit, mattered, seeds
+from space import BASELINES
+from tests.studies import SETTINGS, complete_trials, confirmed, findings, trained
+
+STEADY = [90.0] * 7 + [99.2] * 8
+PLAIN = {
+    **BASELINES["plain-wide"],
+    **dict.fromkeys(("rotation_degrees", "shift_pixels", "scale", "shear_degrees"), 0.0),
+}
+"""Nothing distorted, no dropout."""
+
+EMPTY = findings([])
+
+
+def ending(*last: float) -> TrialRecord:
+    return trained(0, [*[90.0] * (15 - len(last)), *last])
+
+
+# Intervals
+
+
+def test_intervals_are_those_of_the_textbooks() -> None:
+    values = [99.3, 99.42, 99.38, 99.35]
+    expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert mean_interval(values) == pytest.approx((expected.low, expected.high))
+    assert mean_interval(values[:1]) is None
+    assert share_interval(3, 3) == pytest.approx((0.4385, 1.0), abs=1e-4)
+    assert standard_error(99.4, 10_000) == pytest.approx(0.0772, abs=1e-4)
+
+
+def test_values_needed_is_the_first_number_whose_interval_leaves_out_the_border() -> None:
+    values = [99.40, 99.44, 99.48]
+    needed = values_needed(values, 99.4)
+    assert needed is not None
+    assert needed > 3
+    sd = statistics.stdev(values)
+    reach = [stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n) for n in (needed - 1, needed)]
+    assert reach[0] >= 0.04 > reach[1]
+    assert values_needed([99.0, 99.01, 99.02], 99.4) == 3
+    assert values_needed([99.3, 99.5], 99.4) is None
+    assert values_needed([99.3], 99.4) is None
+
+
+# Fit
+
+
+@pytest.mark.parametrize(
+    ("training", "parameters", "said", "not_said"),
+    [
+        (99.9, PLAIN, "It overfits.", "made harder"),
+        (99.9, BASELINES["1.3"], "It overfits, although its training images", "no sign"),
+        (99.3, PLAIN, "It underfits", "no sign"),
+        (99.45, PLAIN, "no sign of over- or underfitting", "It "),
+        (98.0, BASELINES["1.3"], "made harder by random distortion and dropout", "It overfits"),
+        (98.0, BASELINES["plain-wide"], "made harder by random distortion, and", "dropout"),
+    ],
+)
+def test_fit(training: float, parameters: dict[str, Any], said: str, not_said: str) -> None:
+    accuracy = 99.35 if training == 99.45 else 99.2
+    record = trained(0, [accuracy] * 15, training=training, parameters=parameters)
+    sentence = fit.fit(findings([record]))
+    assert said in sentence
+    assert not_said not in sentence.partition("images is ")[2]
+    assert f"a gap of {training - accuracy:+.2f} points" in sentence
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [((99.2, 99.25, 99.22, 99.3), "it is steady"), ((98.6, 99.3, 99.2, 99.3), "it is unsteady")],
+)
+def test_steadiness(last: tuple[float, ...], said: str) -> None:
+    sentence = fit.steadiness(findings([ending(*last)]))
+    assert said in sentence
+    assert f"within {max(last) - min(last):.2f} points" in sentence
+
+
+def test_steadiness_needs_two_epochs() -> None:
+    assert fit.steadiness(EMPTY) == ""
+    settings = replace_settings(sustain=1, epochs=1)
+    assert fit.steadiness(findings([trained(0, [99.0], settings=settings)], (), settings)) == ""
+
+
+def test_rising_is_said_of_a_trial_that_had_not_ended_learning() -> None:
+    rising = findings([ending(97, 97, 97, 97, 98, 98, 98, 98)])
+    assert "on average 1.00 points above the 4 epochs before" in fit.rising(rising)
+    assert "--epochs 30" in advice.epochs(rising)
+    level = findings([ending(98, 98, 98, 98.1, 98.1, 98, 98, 98.1)])
+    assert fit.rising(level) == advice.epochs(level) == ""
+    assert fit.rise(EMPTY) is None
+
+
+# Seeds
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([99.50, 99.52, 99.51], "on average it is above the target"),
+        ([99.30, 99.31, 99.32], "on average it is below the target"),
+        ([99.38, 99.42, 99.43], "can't be told from 3 seeds"),
+        ([99.5], "Evidence is thin: one seed tells no scatter"),
+    ],
+)
+def test_what_the_seeds_say(values: list[float], said: str) -> None:
+    record = trained(0, STEADY)
+    found = findings([record], [confirmed(0, values)])
+    sentence = seeds.holds(found, record)
+    assert said in sentence
+    holding = sum(value >= 99.4 for value in values)
+    assert f"in {holding} of {len(values)} seed" in sentence
+    assert f"{holding} of {len(values)} seed" in seeds.outcome(found, record)
+
+
+def test_without_seeds_nothing_is_said_of_them() -> None:
+    found = findings([trained(0, STEADY)])
+    assert seeds.holds(found, found.records[0]) == ""
+    assert seeds.outcome(found, found.records[0]) == ""
+    assert seeds.against_validation(found) == ""
+    assert "nothing is confirmed yet" in advice.seeds(found)
+
+
+def test_change_from_validation_to_test_is_that_of_the_mean() -> None:
+    found = findings([trained(0, STEADY)], [confirmed(0, [99.0, 99.1, 99.2])])
+    assert "-0.10 points (trial 0)" in seeds.against_validation(found)
+
+
+def test_seeds_needed_are_named_only_where_they_would_tell() -> None:
+    record = trained(0, STEADY)
+    undecided = findings([record], [confirmed(0, [99.40, 99.44, 99.48])])
+    assert f"{values_needed([99.40, 99.44, 99.48], 99.4)} for trial 0 (now 3)" in advice.seeds(
+        undecided
+    )
+    assert advice.seeds(findings([record], [confirmed(0, [99.0, 99.01, 99.02])])) == ""
+    assert "one seed" in advice.seeds(findings([record], [confirmed(0, [99.0])]))
+
+
+# Size and choices
+
+
+def test_size_says_what_parameters_are_worth_only_where_it_is_clear() -> None:
+    clear = mattered.size(findings(complete_trials(60, 1, per_decade=-1.0, noise=0.05)))
+    assert "twice the parameters went with -" in clear
+    worth = mattered.doubling(findings(complete_trials(60, 1, per_decade=-1.0, noise=0.05)))
+    assert worth is not None
+    assert worth.low < 2**-1.0 < worth.high
+    unclear = mattered.size(findings(complete_trials(60, 1, per_decade=0.0)))
+    assert "no clear difference" in unclear
+    few = mattered.size(findings(complete_trials(5, 1)))
+    assert "evidence is thin with 5 complete trials" in few
+    assert mattered.size(EMPTY) == ""
+
+
+def test_the_worth_of_parameters_covers_the_truth() -> None:
+    worths = [mattered.doubling(findings(complete_trials(30, seed))) for seed in range(40)]
+    inside = [each is not None and each.low < 2 ** (-0.5) < each.high for each in worths]
+    assert np.mean(inside) >= 0.85
+
+
+def test_choices_are_named_only_where_they_are_clear() -> None:
+    strong = findings(
+        complete_trials(
+            100, 1, lambda each: -0.3 if each["residual"] else 0.0, per_decade=-0.5, noise=0.05
+        )
+    )
+    first, *_, caveat = mattered.choices(strong)
+    assert first.startswith("**residual connections: yes** went with ")
+    assert "fewer errors than no" in first
+    low, high = (
+        float(each) for each in first.partition("errors than no (")[2].split("%;")[0].split(" to ")
+    )
+    assert low < 100 * (1 - 10**-0.3) < high
+    assert "not a proof" in caveat
+    nothing = mattered.choices(findings(complete_trials(40, 1)))
+    assert len(nothing) == 1
+    assert "evidence is thin" in nothing[0]
+    assert (
+        "evidence is thin with 3 complete trials"
+        in mattered.choices(findings(complete_trials(3, 1)))[0]
+    )
+    assert mattered.choices(EMPTY) == []
+
+
+# The course of the search
+
+
+def test_pruning_counts_the_epochs_that_were_not_trained() -> None:
+    stopped = [trained(n, [97.0] * 3, reason="pruned after epoch 3") for n in (1, 2)]
+    diverged = trained(3, [10.0], reason="diverged in epoch 1")
+    found = findings([trained(0, STEADY), *stopped, diverged])
+    sentence = course.pruning(found)
+    assert "2 trials were stopped early, of 4 trained" in sentence
+    assert "24 of 60 epochs (40%), about 24 seconds" in sentence
+    assert "What it cost is unknown" in sentence
+    assert "1 trial was ended because the training diverged" in course.unused_draws(found)
+    assert course.pruning(findings([trained(0, STEADY), diverged])) == ""
+    assert course.pruning(EMPTY) == course.unused_draws(EMPTY) == ""
+
+
+def test_draws_that_trained_nothing_are_counted() -> None:
+    record = trained(0, STEADY)
+    states = ("infeasible", "infeasible", "failed", "duplicate", "waiting", "cut off")
+    others = [replace(record, number=n, state=state) for n, state in enumerate(states, 1)]
+    sentence = course.unused_draws(findings([record, *others]))
+    assert "2 of 5 draws (40%) were over the parameter budget" in sentence
+    assert "1 trial failed" in sentence
+    assert "1 draw repeated" in sentence
+    assert course.unused_draws(findings([record])) == ""
+
+
+def test_progress_says_when_the_best_came() -> None:
+    better = [trained(n, [98 + 0.1 * n] * 15) for n in range(3)]
+    worse = [trained(n, [97.0] * 15) for n in range(3, 30)]
+    early = findings([*better, *worse])
+    assert course.improvements(early) == [1, 2, 3]
+    assert "number 3 of 30 trained trials; the 27 after it" in course.progress(early)
+    assert advice.trials(early) == ""
+    late = findings([*worse, *better])
+    assert "still getting better" in advice.trials(late)
+    assert "2 complete trials is thin evidence" in advice.trials(findings(better[:2]))
+    assert course.progress(EMPTY) == ""
+
+
+# What to change
+
+
+def replace_settings(**changes: Any) -> Any:
+    return SETTINGS.model_copy(update=changes)
+
+
+def test_a_tighter_goal_only_if_the_present_one_is_reached() -> None:
+    short = findings([trained(0, [99.3] * 15)])
+    assert advice.goal(short) == advice.goal(EMPTY) == ""
+    holding = [trained(0, [99.5] * 15)]
+    assert "--objective smallest" in advice.goal(findings(holding))
+    assert "--max-params 5760" in advice.goal(findings(holding))
+    smallest = replace_settings(objective="smallest")
+    assert "--objective" not in advice.goal(findings(holding, (), smallest))
+
+
+def test_a_wider_budget_only_if_size_pays_and_the_budget_is_spent() -> None:
+    paying = complete_trials(60, 1, per_decade=-1.0, noise=0.02)
+    best = max(paying, key=lambda each: each.sustained)
+    assert best.params >= advice.NEAR_BUDGET * SETTINGS.max_params  # as size pays
+    target = replace_settings(target=99.99)
+    sentence = advice.budget(findings(paying, (), target))
+    assert "--max-params 20000" in sentence
+    assert f"{99.99 - best.sustained:.2f} points short" in sentence
+    assert advice.budget(findings(paying, (), replace_settings(target=50.0))) == ""
+    assert advice.budget(findings(complete_trials(60, 1, per_decade=0.0), (), target)) == ""
+
+
+def test_poor_levels_are_to_be_left_out() -> None:
+    poor = complete_trials(100, 2, lambda each: 0.4 * (each["ema_decay"] == 0), noise=0.05)
+    (sentence,) = advice.levels(findings(poor))
+    assert "weight averaging: off" in sentence
+    worse = complete_trials(100, 2, lambda each: -0.4 * each["residual"], noise=0.05)
+    (sentence,) = advice.levels(findings(worse))
+    assert "residual connections: no" in sentence
+    assert list(advice.levels(findings(complete_trials(100, 2)))) == []
+
+
+def test_a_range_is_to_be_widened_where_the_leading_crowd_at_its_end() -> None:
+    crowded = complete_trials(200, 3, noise=0.02)
+    for record in crowded[:40]:
+        record.parameters["rotation_degrees"] = 14.9
+        record.attributes["sustained"] = 99.9
+    crowded = [replace(each, value=each.attributes["sustained"]) for each in crowded]
+    said = list(advice.edges(findings(crowded)))
+    assert len(said) == 1
+    assert "images turned by, degrees: 40 of 40 leading trials lie at its high end, 15" in said[0]
+    for seed in range(10):
+        assert list(advice.edges(findings(complete_trials(200, seed)))) == []
+    assert list(advice.edges(findings(crowded[:20]))) == []
+
+
+def test_nothing_is_advised_before_a_trial_is_complete() -> None:
+    assert advice.advice(EMPTY) == []
+    assert fit.fit(EMPTY) == ""
