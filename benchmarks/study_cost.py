@@ -5,8 +5,11 @@
 Fills studies with as many ended trials as `--at` says (random draws; a quarter of the feasible ones
 complete, the others stopped at epochs 3 and 6), then lets the real worker loop train `--trials`
 more with a training that takes no time. Milliseconds are of the wall clock and mean values over the
-trained trials; what infeasible draws cost is in them, and so is the writing of checkpoints. The
-first trial, for which the study is read whole, stands apart (opening).
+trained trials; what infeasible draws cost is in them, and so is the writing of checkpoints. What is
+drawn and kept for the dashboard with each trained trial has a column of its own (pictures). The
+first trial, for which the study is read whole and the pictures' fonts are, stands apart (opening).
+Not in it: the plots of the whole study, which the process that started the workers updates now and
+then (see search/publisher.py).
 """
 
 import argparse
@@ -176,10 +179,10 @@ def measure(folder: Path, at: int, trials: int, digits: Digits, pruner: str) -> 
     search(loaded, replace(plan, trials=trained + 1 + trials), digits)
     whole, cpu = time.perf_counter() - started, time.process_time() - cpu
     draws = len(loaded.get_trials(deepcopy=False)) - before
-    rest = ("asking", "drawing", "reporting", "network")
+    rest = ("asking", "drawing", "reporting", "network", "pictures")
     storing = SECONDS["optimize"] - sum(SECONDS[each] for each in rest)
     columns = (
-        *(SECONDS[each] for each in ("asking", "drawing", "reporting")),
+        *(SECONDS[each] for each in ("asking", "drawing", "reporting", "pictures")),
         storing,
         whole - SECONDS["optimize"],
         whole - SECONDS["network"],
@@ -229,10 +232,14 @@ def main() -> None:
     time_calls(optuna.Study, "ask", "asking")
     time_calls(objective.Objective, "_draw", "drawing")
     time_calls(objective.Objective, "_follow", "reporting")
+    time_calls(objective, "keep_artifacts", "pictures")
     time_calls(optuna.Study, "optimize", "optimize")
     digits = DataSource("mnist-sample").load("cpu")
     sys.stdout.write(", ".join(f"{name} {text}" for name, text in versions().items()) + "\n")
-    columns = ("asking", "drawing", "reporting", "storing", "bookkeeping", "ms/trial", "CPU ms")
+    columns = (
+        *("asking", "drawing", "reporting", "pictures", "storing", "bookkeeping"),
+        *("ms/trial", "CPU ms"),
+    )
     sys.stdout.write(
         f"{'at':>7}{'draws':>7}"
         + "".join(f"{each:>12}" for each in columns)

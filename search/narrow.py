@@ -13,6 +13,10 @@ _STYLE = f"""<style>
 @media (max-width: {WIDTH_PIXELS}px) {{
   main {{ min-width: 0; }}
   main [class*="MuiGrid-grid-xs-"] {{ flex-basis: 100%; max-width: 100%; width: 100%; }}
+  main div:has(> .MuiDivider-vertical) {{ flex-direction: column; }}
+  main div:has(> .MuiDivider-vertical) > div:first-child {{
+    height: 30vh; overflow: auto; width: 100%;
+  }}
 }}
 </style></head>""".encode()
 

@@ -58,9 +58,28 @@ def figure(chart: Chart) -> "go.Figure":
         return drawn
     x, y = scale(chart, "x"), scale(chart, "y")
     drawn = go.Figure(layout={**layout, "xaxis": _axis(x), "yaxis": _axis(y)})
+    if chart.rows:
+        _name_below(drawn, chart.x.label)
     for mark in chart.marks:
         _DRAW[type(mark)](drawn, x, y, mark)
     return drawn
+
+
+def _name_below(drawn: "go.Figure", label: str) -> None:
+    """Names the axis below rows from the right edge on: its middle may be further to the right
+    than a long name has room, as the names of the rows are to the left of it."""
+    drawn.update_layout(xaxis_title=None, margin_b=100)
+    drawn.add_annotation(
+        text=label,
+        showarrow=False,
+        xref="paper",
+        x=1,
+        xanchor="right",
+        yref="paper",
+        y=0,
+        yanchor="top",
+        yshift=-22,
+    )
 
 
 def _points(drawn: "go.Figure", x: Scale, y: Scale, mark: Points) -> None:
@@ -170,10 +189,13 @@ def _axis(each: Scale) -> dict[str, Any]:
         "gridcolor": "#e6e6e6",
         "linecolor": "#8c8c8c",
         "showline": not each.axis.categories,
+        "tickfont": {"size": 11},
     }
     if each.ticks:
         described["tickvals"] = [place for place, _ in each.ticks]
         described["ticktext"] = [label for _, label in each.ticks]
+    else:
+        described |= {"tickangle": 0, "nticks": 5}
     return described
 
 
