@@ -52,7 +52,7 @@ def analysis(found: Findings, pictures: Pictures) -> list[str]:
         *_part("What the seeds say", [*confirmed, seeds.against_validation(found)]),
         *_part("Size", [mattered.size(found)]),
         *_part("What mattered", mattered.choices(found)),
-        pictures.chart("what-mattered", effects_chart(found.records, found.settings)),
+        *_effects(found, pictures),
         *_part(
             "The course of the search",
             [course.progress(found), course.pruning(found), course.unused_draws(found)],
@@ -64,6 +64,12 @@ def analysis(found: Findings, pictures: Pictures) -> list[str]:
 def bullets(sentences: Sequence[str]) -> str:
     """A list, without what is empty."""
     return "\n".join(f"- {each}" for each in sentences if each)
+
+
+def _effects(found: Findings, pictures: Pictures) -> list[str]:
+    if not found.effects.effects:
+        return []
+    return [pictures.chart("what-mattered", effects_chart(found.records, found.settings))]
 
 
 def _part(title: str, sentences: Sequence[str]) -> list[str]:

@@ -77,7 +77,7 @@ def choices(found: Findings) -> list[str]:
             f"No choice made a clear difference: evidence is thin for all "
             f"{len(effects.effects)} levels compared among "
             f"{count(effects.trials, 'complete trial')}, each at equal size and with an interval "
-            f"that holds for all comparisons at once. The widest gaps are in the chart below."
+            f"that holds for all comparisons at once. The chart shows the largest differences."
         ]
     more = len(clear) - MOST_SAID
     return [
