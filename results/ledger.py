@@ -68,6 +68,8 @@ class Ledger(_CachedStorage):
         self._trials: list[FrozenTrial] = []
         self._numbers: dict[int, int] = {}
         self._begun: dict[int, _Begun] = {}
+        self._together: dict[str, Any] | None = None
+        """Attributes of the study that wait for the end of `at_once`."""
         self._foreign: set[int] = set()
         """Unfinished trials that are not begun here: to be read again."""
         self._last_read = self._last_write = self._last_beat = self._last_stale = -float("inf")
@@ -200,6 +202,28 @@ class Ledger(_CachedStorage):
                 else:
                     self._lose(trial_id)
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """System attributes of the study that are set within are written together at the end, so
+        that others read either all of them or none. For one thread."""
+        self._together = {}
+        try:
+            yield
+            if self._together:
+                with self._transaction() as connection:
+                    rows.set_study_attributes(connection, self._study_id, self._together)
+        finally:
+            self._together = None
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        if self._together is None:
+            self._backend.set_study_system_attr(study_id, key, value)
+        else:
+            self._together[key] = value
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return {**self._backend.get_study_system_attrs(study_id), **(self._together or {})}
+
     def get_trial(self, trial_id: int) -> FrozenTrial:
         with self._guard:
             if trial_id not in self._numbers:
@@ -250,6 +274,11 @@ class Ledger(_CachedStorage):
             self._last_stale = time.monotonic()
         return super()._get_stale_trial_ids(study_id)
 
+    def refresh(self) -> None:
+        """Reads what others wrote up to now."""
+        with self._guard:
+            self._read()
+
     def _read(self) -> None:
         """Reads what is new, and what may have changed."""
         last = self._trials[-1]._trial_id if self._trials else -1
@@ -290,6 +319,26 @@ class Ledger(_CachedStorage):
                 yield connection
         except SQLAlchemyError as error:
             raise StorageInternalError(str(error)) from error
+
+
+def with_ledger(study: "optuna.Study") -> "optuna.Study":
+    """The same study, kept in a ledger of its own."""
+    import optuna
+
+    ledger = Ledger(database_of(study), study.study_name)
+    return optuna.load_study(study_name=study.study_name, storage=ledger)
+
+
+def database_of(study: "optuna.Study") -> "optuna.storages.RDBStorage":
+    """The database of a study, without what stands between them to be faster."""
+    storage = study._storage
+    return storage._backend if isinstance(storage, _CachedStorage) else storage  # type: ignore
+
+
+def refresh(study: "optuna.Study") -> None:
+    """Reads what others wrote of a study up to now, if it is kept in a ledger."""
+    if isinstance(study._storage, Ledger):
+        study._storage.refresh()
 
 
 def write_out(study: "optuna.Study") -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import BaseDistribution, distribution_to_json, json_to_distribution
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from results.errors import NasSearchError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 12
 
 _STUDIES: "Table" = models.StudyModel.__table__
+_STUDY_ATTRIBUTES: "Table" = models.StudySystemAttributeModel.__table__
 _TRIALS: "Table" = models.TrialModel.__table__
 _PARAMS: "Table" = models.TrialParamModel.__table__
 _VALUES: "Table" = models.TrialValueModel.__table__
@@ -131,10 +132,7 @@ class Rows:
 
 def insert_trial(connection: "Connection", study_id: int, trial: FrozenTrial) -> tuple[int, int]:
     """Makes a trial with the state and times of this one; returns its id and number."""
-    # Numbers are counted, so of two who create at once one has to wait. Writing to the study's row
-    # locks it on every database; Optuna itself locks the same row (SQLite has one writer at most).
-    of_study = _STUDIES.c.study_id == study_id
-    connection.execute(update(_STUDIES).where(of_study).values(study_name=_STUDIES.c.study_name))
+    _lock_study(connection, study_id)  # numbers are counted, so of two at once one has to wait
     row = {
         "study_id": study_id,
         "state": trial.state,
@@ -151,6 +149,32 @@ def insert_trial(connection: "Connection", study_id: int, trial: FrozenTrial) ->
     ).scalar_one()
     connection.execute(update(_TRIALS).where(_TRIALS.c.trial_id == trial_id).values(number=number))
     return trial_id, number
+
+
+def _lock_study(connection: "Connection", study_id: int) -> None:
+    """Until the transaction ends. Writing to the study's row locks it on every database; Optuna
+    itself locks the same row (SQLite has one writer at most)."""
+    of_study = _STUDIES.c.study_id == study_id
+    connection.execute(update(_STUDIES).where(of_study).values(study_name=_STUDIES.c.study_name))
+
+
+def set_study_attributes(
+    connection: "Connection", study_id: int, attributes: Mapping[str, Any]
+) -> None:
+    """Writes system attributes of a study, in the place of those with the same keys."""
+    _lock_study(connection, study_id)
+    connection.execute(
+        delete(_STUDY_ATTRIBUTES).where(
+            _STUDY_ATTRIBUTES.c.study_id == study_id, _STUDY_ATTRIBUTES.c.key.in_(list(attributes))
+        )
+    )
+    connection.execute(
+        insert(_STUDY_ATTRIBUTES),
+        [
+            {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
+            for key, value in attributes.items()
+        ],
+    )
 
 
 def move_trial(

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
-Kind = Literal["sampling", "capture", "training", "evaluation", "storage", "waiting"]
+Kind = Literal["sampling", "capture", "training", "evaluation", "drawing", "storage", "waiting"]
 """sampling: proposing a configuration. capture: of CUDA graphs. training: with the building of the
-network. storage: asking for trials, reporting, telling, checkpoints, looking at the trials before.
-waiting: for others to end theirs."""
+network. drawing: of the pictures kept with a trial. storage: asking for trials, reporting, telling,
+checkpoints, looking at the trials before. waiting: for others to end theirs."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

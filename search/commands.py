@@ -1,5 +1,6 @@
 """The commands that show, measure and take along what a study found."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,42 @@ def export(
 
 
 @click.command()
+@study_options
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to serve on. Another than this machine's own serves it to others, who need no "
+    "password, also to delete studies.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8080,
+    show_default=True,
+    help="Port to serve on; 0: any that is free.",
+)
+def dashboard(study: str | None, storage: str | None, out: Path, host: str, port: int) -> None:
+    """Browse a study and its trials, also while a search goes on. Ctrl-C ends it."""
+    opened = open_study(study, storage, out)
+
+    from search.dashboard import LOCAL_HOSTS, Server
+    from search.progress import say
+    from search.publisher import Publisher
+
+    with Server(opened, out, host, port) as server, suppress(KeyboardInterrupt):
+        # A study that is running, or was made before there were plots, may not have any yet.
+        Publisher(opened, say).publish()
+        if host not in LOCAL_HOSTS:
+            say(
+                f"warning: served on {host} to whoever can reach this machine, without a password; "
+                f"they can also delete studies"
+            )
+        click.echo(f"{opened.study_name}: {server.url} (Ctrl-C ends)")
+        server.serve_forever()
+
+
+@click.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @study_options
 @click.option(
@@ -146,4 +183,4 @@ def report(
         click.echo(f"  {path}")
 
 
-COMMANDS = (best, trials, export, report)
+COMMANDS = (best, trials, export, report, dashboard)

@@ -159,7 +159,7 @@ def _choose(
         )
     if record.state != "complete":
         raise NasSearchError(
-            f"trial {choice} is {record.state}, and only complete trials keep their weights: "
+            f"trial {choice} is {record.state}, and only complete trials can be exported: "
             f"nas-search trials lists them"
         )
     return record

@@ -7,11 +7,13 @@ from optuna import TrialPruned
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from torch import AcceleratorError
 
+from results.artifacts import keep_artifacts
 from results.checkpoint import checkpoint_path, save_checkpoint
 from results.ledger import write_out
 from results.record import (
     BUDGET_CONSTRAINT,
     Epoch,
+    TrialRecord,
     drawn_attributes,
     finite,
     time_attributes,
@@ -117,13 +119,17 @@ class Objective:
         attributes = trained_attributes(history, self._settings, images_per_epoch=size * count)
         if reason:
             attributes["reason"] = reason
-        if earlier is None and is_complete:
+        state: State = "complete" if is_complete else "pruned"
+        if earlier is None:
             path = checkpoint_path(self._folder, trial.number)
             about = {**trial.user_attrs, **attributes, "study": self._plan.study}
             save_checkpoint(self._plan.out / path, run.network, configuration, about)
             attributes["checkpoint"] = str(path)
+            with self.clock.measuring("drawing"):
+                record = TrialRecord(trial.number, state, None, trial.params, about)
+                out = self._plan.out
+                keep_artifacts(trial, record, self._settings, out / path, out)
         self._set(trial, {**attributes, **time_attributes(self._lap())})
-        state: State = "complete" if is_complete else "pruned"
         if earlier is not None:
             state, reason = "duplicate", f"same as trial {earlier.number}"
         return Finished(

@@ -39,9 +39,14 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def open_study(study: str | None, storage: str | None, out: Path) -> "optuna.Study":
+    """The study of the options, or the newest one; raises NasSearchError if there is none.
+
+    Its trials are read all at once and kept, for a command that looks at them again and again.
+    """
+    from results.ledger import with_ledger
     from results.storage import default_url, load_study, open_storage, shown_url, storage_errors
 
     url = storage or default_url(out)
     opened = open_storage(url, create=False)
     with storage_errors(shown_url(url)):
-        return load_study(opened, study)
+        return with_ledger(load_study(opened, study))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from results.ledger import refresh, with_ledger
 from results.record import TIMING_KEY, confirmations, records
 from results.selection import complete, finalists
 from results.storage import open_storage, shown_url, storage_errors
@@ -12,6 +13,7 @@ from search.events import TimeSpent
 from search.plan import Plan
 from search.precision import precision_for
 from search.progress import Tally, make_display, say, time_line
+from search.publisher import Publisher
 from search.study import SEED_KEY, DeadTrials, make_or_resume
 from search.task import ConfirmTask, SearchTask, Task
 
@@ -35,13 +37,20 @@ def run(plan: Plan, *, baselines: bool) -> "optuna.Study":
         dead.hand_back()
         if plan.precision is None and "cpu" in plan.devices:
             precision_for(study, "cpu")  # while no worker disturbs the measurement
-        with Crew(plan, on_death=dead.hand_back) as crew:
-            _search(plan, study, crew)
-            _confirm(plan, study, crew)
-    return study
+        reader = with_ledger(study)
+        publisher = Publisher(reader, say)
+        try:
+            with Crew(plan, on_death=dead.hand_back) as crew:
+                _search(plan, reader, crew, publisher)
+                _confirm(plan, reader, crew, publisher)
+        except KeyboardInterrupt:
+            publisher.update_if_quick()
+            raise
+        publisher.publish()
+    return reader
 
 
-def _search(plan: Plan, study: "optuna.Study", crew: Crew) -> None:
+def _search(plan: Plan, study: "optuna.Study", crew: Crew, publisher: Publisher) -> None:
     trials = records(study)
     states = [each.state for each in trials]
     tally = Tally(
@@ -55,22 +64,25 @@ def _search(plan: Plan, study: "optuna.Study", crew: Crew) -> None:
     else:
         account = TimeAccount(plan.workers)
         done_before = tally.done
+        tasks = [SearchTask()] * plan.workers
         try:
-            _work(crew, f"search {plan.study}", tally, [SearchTask()] * plan.workers, account)
+            _work(crew, f"search {plan.study}", tally, tasks, publisher, account)
         finally:
             totals = account.totals(tally.done - done_before)
             say(time_line(totals))
             study.set_user_attr(f"{TIMING_KEY}:{account.started.isoformat()}", totals)
 
 
-def _confirm(plan: Plan, study: "optuna.Study", crew: Crew) -> None:
+def _confirm(plan: Plan, study: "optuna.Study", crew: Crew, publisher: Publisher) -> None:
+    refresh(study)
     chosen = finalists(records(study), plan.settings, plan.finalists)
     have = {(run.trial, run.seed) for runs in confirmations(study).values() for run in runs}
     wanted = [(each.number, seed) for seed in range(plan.confirm_seeds) for each in chosen]
     tasks = [ConfirmTask(*each) for each in wanted if each not in have]
     if tasks:
+        publisher.publish()
         tally = Tally(len(wanted), len(wanted) - len(tasks), compares=False)
-        _work(crew, "confirm on test images", tally, tasks)
+        _work(crew, "confirm on test images", tally, tasks, publisher)
 
 
 def _work(
@@ -78,6 +90,7 @@ def _work(
     title: str,
     tally: Tally,
     tasks: Sequence[Task],
+    publisher: Publisher,
     account: TimeAccount | None = None,
 ) -> None:
     with make_display(title, tally, crew.plan.settings.epochs) as display:
@@ -87,3 +100,4 @@ def _work(
                     account.add(event.seconds)
             else:
                 display.show(event)
+            publisher.update()

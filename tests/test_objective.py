@@ -25,7 +25,8 @@ from search.register import Register
 from search.strategy import make_pruner, make_sampler
 from search.train import EpochMetrics, evaluate
 from search.worker import FAILURES_IN_A_ROW, _give_up_if_hopeless
-from space import BASELINES, SearchSpace
+from space import BASELINES, Configuration, SearchSpace
+from space.network import build_network
 from tests.plans import make_plan
 
 
@@ -96,7 +97,8 @@ class Poor:
     capture_seconds = 0.0
     eager_reason = ""
 
-    def __init__(self, *_: object, **__: object) -> None: ...
+    def __init__(self, configuration: Configuration, *_: object, **__: object) -> None:
+        self.network = build_network(configuration.architecture)
 
     def __iter__(self) -> Iterator[EpochMetrics]:
         for epoch in range(1, 7):
@@ -168,10 +170,11 @@ def test_exception_in_a_trial_is_recorded_and_the_study_goes_on(
     assert bench.run(SMALL).state == "complete"
 
 
-def test_full_disk_ends_the_run_and_hands_the_trial_back(bench: Bench) -> None:
-    blocked = bench.plan.out / "bench"
+@pytest.mark.parametrize("folder", ["bench", "artifacts"])
+def test_full_disk_ends_the_run_and_hands_the_trial_back(bench: Bench, folder: str) -> None:
+    blocked = bench.plan.out / folder
     blocked.touch()
-    with pytest.raises(OSError, match="bench"):
+    with pytest.raises(OSError, match=folder):
         bench.run(SMALL)
     assert [each.state for each in records(bench.study)] == ["cut off", "waiting"]
     blocked.unlink()
@@ -192,7 +195,7 @@ def test_pruned_trial_keeps_its_history(
     assert record.state == "pruned"
     assert record.attributes["reason"] == "pruned after epoch 3"
     assert record.attributes["epochs_run"] == len(record.history) == 3
-    assert "checkpoint" not in record.attributes
+    load_checkpoint(bench.plan.out / record.attributes["checkpoint"])
 
 
 def test_smallest_objective_is_reported_and_valued_by_one_formula(

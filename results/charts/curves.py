@@ -28,7 +28,7 @@ STOPPED = 30
 
 def curves_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Chart:
     """Validation accuracy after each epoch: the most accurate trials against the pruned ones."""
-    title = "Learning curves: the best and the stopped"
+    title = "Learning curves: best and stopped"
     epoch, accuracy = Axis("epoch"), Axis("validation accuracy, %", "accuracy")
     best = sorted(complete(list(records)), key=lambda each: -each.sustained)[:BEST]
     pruned = [each for each in records if each.state == "pruned" and each.history]

@@ -30,7 +30,7 @@ def importance_chart(study: "optuna.Study") -> Chart:
     ANOVA on forests needs minutes.
     """
     title = "Which choices decided the score"
-    share = Axis("share of the importance, %")
+    share = Axis("share in telling the best from all, %")
     count = len(complete(records(study)))
     if count < FEWEST:
         return Chart(
@@ -45,16 +45,16 @@ def importance_chart(study: "optuna.Study") -> Chart:
     best = max(0.1, min(0.5, FEWEST_BEST / count))
     importances = _importances(study, best)
     shown = list(importances.items())[:SHOWN]
-    rough = f"; a rough guess with so few (n = {count:,})" if count < ROUGH_BELOW else ""
+    rough = ": a rough guess" if count < ROUGH_BELOW else ""
     return Chart(
         title,
-        Axis(f"share of the importance for being in the best {100 * best:.0f}%, %"),
+        Axis(f"share in telling the best {100 * best:.0f}% from all, %"),
         Axis(categories=tuple(name.replace("_", " ") for name, _ in shown)),
         (
             Bars(
                 [100 * value for _, value in shown],
                 list(range(len(shown))),
-                f"from {count:,} trials trained to the end{rough}",
+                f"{count:,} trials trained to the end{rough}",
                 names=[f"{name.replace('_', ' ')}: {100 * value:.1f}%" for name, value in shown],
             ),
         ),

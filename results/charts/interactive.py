@@ -1,5 +1,6 @@
 """Charts a person can point at, as plotly figures for optuna-dashboard."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 HEIGHT_PIXELS = 450
 """The dashboard's room for a chart, whatever is in it."""
 
+CHARACTERS = 36
+"""Of a line; more do not fit a telephone."""
+
 _SYMBOLS = {"circle": "circle", "diamond": "diamond", "cross": "x-thin", "ring": "circle-open"}
 
 
@@ -22,20 +26,34 @@ def figure(chart: Chart) -> "go.Figure":
     # Of the usual template, seven kilobytes with each figure, this is what shows.
     layout: dict[str, Any] = {
         "template": go.layout.Template(),
-        "title": {"text": f"<b>{chart.title}</b>", "x": 0, "xref": "paper", "font": {"size": 15}},
+        # Below the buttons, which are always there.
+        "title": {
+            "text": f"<b>{_wrapped(chart.title)}</b>",
+            "x": 0.02,
+            "y": 1 - 40 / HEIGHT_PIXELS,
+            "yanchor": "top",
+            "font": {"size": 15},
+        },
+        "modebar": {"remove": ["select", "lasso", "zoomin", "zoomout", "autoscale"]},
         "height": HEIGHT_PIXELS,
-        "margin": {"l": 10, "r": 15, "t": 45, "b": 10},
+        "margin": {"l": 10, "r": 15, "t": 85 if len(chart.title) > CHARACTERS else 65, "b": 10},
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "hovermode": "closest",
         "font": {"size": 12, "color": "#333333"},
-        "legend": {"orientation": "h", "x": 0, "y": -0.2, "yanchor": "top"},
+        "legend": {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
     }
     if not chart.marks:
-        text = "<br>".join(_lines(chart.empty, 45))
-        drawn = go.Figure(layout={**layout, "xaxis": {"visible": False}, "yaxis.visible": False})
+        nothing = {"visible": False}
+        drawn = go.Figure(layout={**layout, "xaxis": nothing, "yaxis": nothing})
         drawn.add_annotation(
-            text=text, x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False, font_color=GREY
+            text=_wrapped(chart.empty),
+            x=0.5,
+            y=0.5,
+            xref="paper",
+            yref="paper",
+            showarrow=False,
+            font_color=GREY,
         )
         return drawn
     x, y = scale(chart, "x"), scale(chart, "y")
@@ -144,7 +162,7 @@ def _named(label: str, names: Sequence[str]) -> dict[str, Any]:
 
 def _axis(each: Scale) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "title": {"text": each.axis.label},
+        "title": {"text": _wrapped(each.axis.label)},
         "range": [each.low, each.high],
         "automargin": True,
         "zeroline": False,
@@ -164,7 +182,5 @@ def _rounded(places: Any) -> list[float]:
     return [round(place, 5) for place in places]
 
 
-def _lines(text: str, width: int) -> list[str]:
-    import textwrap
-
-    return textwrap.wrap(text, width)
+def _wrapped(text: str) -> str:
+    return "<br>".join(textwrap.wrap(text, CHARACTERS))

@@ -25,7 +25,7 @@ def accuracy_limits(
     best = max(*accuracies, target)
     ordered = sorted(accuracies, reverse=True)
     lowest = ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-    lowest = max(min(lowest, target), 100 - factor * (100 - best))
+    lowest = min(target, ordered[0], max(lowest, 100 - factor * (100 - best)))
     below = max(value for value in _ROUND if value < lowest or value == 0)
     span = position(_ACCURACY, best) - position(_ACCURACY, below)
     top = 100 - 10 ** -(position(_ACCURACY, best) + 0.08 * span)

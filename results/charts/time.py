@@ -39,7 +39,7 @@ def time_chart(study: "optuna.Study") -> Chart:
     said = [f"{NAMES[kind]}: {_share(spent[kind] / whole)}" for kind in ordered]
     return Chart(
         title,
-        Axis(f"{unit} of all workers together"),
+        Axis(f"{unit}, all workers"),
         Axis(categories=tuple(said)),
         (Bars([spent[kind] / length for kind in ordered], list(range(len(ordered))), names=said),),
         f"Of {whole / length:.1f} {unit} of all workers: {', '.join(said[:3])}.",

@@ -1,0 +1,54 @@
+"""What optuna-dashboard shows of a study as a whole: a note that says who leads, and five plots."""
+
+from typing import TYPE_CHECKING
+
+from results.charts.curves import curves_chart
+from results.charts.effects import effects_chart
+from results.charts.front import front_chart
+from results.charts.importance import importance_chart
+from results.charts.interactive import figure
+from results.charts.time import time_chart
+from results.leaderboard import leaderboard
+from results.ledger import Ledger, refresh
+from results.record import confirmations, records
+from results.storage import settings_of
+
+if TYPE_CHECKING:
+    import optuna
+
+PLOTS = ("front", "curves", "effects", "importance", "time")
+"""Ids of the plots, the same at every update, so that each takes the place of the one before."""
+
+
+def publish(study: "optuna.Study") -> None:
+    """Writes note and plots anew, in one transaction: nobody reads half a plot.
+
+    The study is kept in a `Ledger`.
+    """
+    from optuna_dashboard import save_note, save_plotly_graph_object
+
+    assert isinstance(study._storage, Ledger)
+    refresh(study)
+    trials, settings = records(study), settings_of(study)
+    charts = (
+        front_chart(trials, settings),
+        curves_chart(trials, settings),
+        effects_chart(trials, settings),
+        importance_chart(study),
+        time_chart(study),
+    )
+    note = _spaced(leaderboard(trials, confirmations(study), settings))
+    with study._storage.at_once():
+        save_note(study, note)
+        for name, chart in zip(PLOTS, charts, strict=True):
+            save_plotly_graph_object(study, figure(chart), graph_object_id=name)
+
+
+def _spaced(markdown: str) -> str:
+    """With room between the columns of tables, which the dashboard sets without any."""
+    return "\n".join(
+        line.replace(" |", "&nbsp;&nbsp;&nbsp;|")
+        if line.startswith("|") and "--" not in line
+        else line
+        for line in markdown.splitlines()
+    )
