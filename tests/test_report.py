@@ -3,6 +3,7 @@
 import datetime
 import json
 import re
+import shutil
 import subprocess
 import time
 from dataclasses import replace
@@ -104,15 +105,16 @@ def test_report_of_a_finished_study(finished: CommandLine, written: Path) -> Non
     assert page.tags.count("table") == text.count("\n| --")
 
 
-def test_report_says_first_what_it_found(finished: CommandLine) -> None:
-    done = finished("report")
-    folder = Path("runs/reports/mnist-sample-accuracy-2000")
+def test_report_says_first_what_it_found(finished: CommandLine, tmp_path: Path) -> None:
+    runs = shutil.copytree(finished.folder / "runs", tmp_path / "runs")
+    done = finished("report", "--out", str(runs))
+    folder = runs / "reports" / "mnist-sample-accuracy-2000"
     assert done.stdout.splitlines()[1:] == [
         f"  {folder / 'report.html'}",
         f"  {folder / 'report.md'}",
     ]
     assert "holds 5%" in done.stdout.splitlines()[0]
-    assert (finished.folder / folder / "report.html").is_file()
+    assert (folder / "report.html").is_file()
 
 
 def test_layers_are_those_of_the_network(finished: CommandLine, written: Path) -> None:
