@@ -8,6 +8,9 @@ from results.selection import complete, confirmed, most_accurate, smallest_holdi
 from results.settings import StudySettings
 from results.splits import SPLITS
 
+FEWEST_SEEDS = 2
+"""A single run is no evidence, so it confirms nothing."""
+
 SHOWN = 10
 """Trials in the table of the best by validation."""
 
@@ -53,17 +56,20 @@ def answer(
         for number, each in runs.items()
         if all(run.sustained >= settings.target for run in each)
     ]
-    if held:
-        number = min(held, key=lambda each: (trials[each].params, each))
+    confirmed_ones = [number for number in held if len(runs[number]) >= FEWEST_SEEDS]
+    if confirmed_ones:
+        number = min(confirmed_ones, key=lambda each: (trials[each].params, each))
         return (
             f"Confirmed: trial {number} with {trials[number].params:,} parameters holds {target} "
-            f"on test images, from {_seeds(len(runs[number]))}."
+            f"on test images, from each of {len(runs[number])} seeds."
         )
     smallest = smallest_holding(trials, settings.target)
     if smallest:
-        so_far = (
-            "no finalist held it from every seed on test images" if runs else "not confirmed yet"
-        )
+        so_far = "no finalist held it from every seed on test images"
+        if held:
+            so_far = "one seed held it on test images, which is too few to confirm it"
+        elif not runs:
+            so_far = "not confirmed yet"
         return (
             f"Trial {smallest.number} with {smallest.params:,} parameters is the smallest that "
             f"holds {target} on validation images; {so_far}."
@@ -75,10 +81,6 @@ def answer(
             f"validation images (trial {best.number}, {best.params:,} parameters)."
         )
     return "No trial has been trained to its end yet."
-
-
-def _seeds(number: int) -> str:
-    return "the one seed tried" if number == 1 else f"each of {number} seeds"
 
 
 def progress(trials: list[TrialRecord]) -> str:

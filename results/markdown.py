@@ -1,4 +1,4 @@
-"""Pieces of Markdown: tables, and numbers with their nouns."""
+"""Pieces of Markdown: tables, lists, and numbers with their nouns."""
 
 from collections.abc import Sequence
 
@@ -10,6 +10,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     rules = ["--:" if rows and all(map(_is_number, column)) else "---" for column in columns]
     lines = [header, rules, *([_cell(each) for each in row] for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def bullets(sentences: Sequence[str]) -> str:
+    """A list, without what is empty."""
+    return "\n".join(f"- {each}" for each in sentences if each)
 
 
 def count(number: int, thing: str) -> str:

@@ -188,7 +188,7 @@ def _search(**options: Any) -> None:
         )
         raise
     summary_table(summary(plan.study, plan.settings, records(study), confirmations(study)))
-    say(_next(plan, "trials") + "; " + _next(plan, "export DIR"))
+    say("; ".join(_next(plan, command) for command in ("report", "trials", "export DIR")))
 
 
 def _next(plan: "Plan", command: str) -> str:
@@ -202,6 +202,7 @@ def _next(plan: "Plan", command: str) -> str:
         words += ["--storage", shown_url(plan.storage)]
     purpose = {
         "best": "shows what was found",
+        "report": "writes a page about it",
         "trials": "lists the trials",
         "export DIR": "writes the best as model files",
     }[command]

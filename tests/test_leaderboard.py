@@ -58,6 +58,9 @@ def test_validation_alone_is_not_called_confirmed() -> None:
     failed = leaderboard(STUDY, {5: [run(5, 0, 99.2)]}, SETTINGS)
     assert "no finalist held it from every seed" in failed
     assert "Confirmed" not in failed
+    one = leaderboard(STUDY, {5: [run(5, 0, 99.5)]}, SETTINGS)
+    assert "one seed held it on test images, which is too few to confirm it" in one
+    assert "Confirmed" not in one
 
 
 def test_how_far_it_is_where_nothing_holds() -> None:

@@ -51,7 +51,8 @@ def curves_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Cha
             )
         )
     marks.append(Rule(settings.target, f"target {settings.target:g}%", colour=RED))
-    seen = [value for each in best for value in _validation(each)[1][1:]]
+    later = slice(min(1, settings.epochs - 1), None)  # than the first epoch, if there are others
+    seen = [value for each in best for value in _validation(each)[1][later]]
     seen += [_validation(each)[1][-1] for each in shown]
     limits = accuracy_limits(seen, settings.target, share=0.75, factor=math.inf)
     return Chart(

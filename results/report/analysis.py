@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from results.charts.effects import effects_chart
-from results.markdown import count
+from results.markdown import bullets, count
 from results.record import TrialRecord
 from results.report import advice, course, fit, mattered, seeds
 from results.report.findings import Findings
@@ -52,22 +52,23 @@ def analysis(found: Findings, pictures: Pictures) -> list[str]:
         *_part("What the seeds say", [*confirmed, seeds.against_validation(found)]),
         *_part("Size", [mattered.size(found)]),
         *_part("What mattered", mattered.choices(found)),
-        pictures.chart("what-mattered", effects_chart(found.records, found.settings)),
+        *_effects(found, pictures),
         *_part(
             "The course of the search",
             [course.progress(found), course.pruning(found), course.unused_draws(found)],
         ),
-        *_part("What the next search should change", advice.advice(found)),
+        *_part("What to try next", advice.advice(found)),
     ]
 
 
-def bullets(sentences: Sequence[str]) -> str:
-    """A list, without what is empty."""
-    return "\n".join(f"- {each}" for each in sentences if each)
+def _effects(found: Findings, pictures: Pictures) -> list[str]:
+    if not found.effects.effects:
+        return []
+    return [pictures.chart("what-mattered", effects_chart(found.records, found.settings))]
 
 
 def _part(title: str, sentences: Sequence[str]) -> list[str]:
-    return [f"#### {title}", bullets(sentences)] if any(sentences) else []
+    return [f"### {title}", bullets(sentences)] if any(sentences) else []
 
 
 def _result(found: Findings, name: str, record: TrialRecord) -> str:

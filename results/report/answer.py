@@ -3,7 +3,9 @@
 from results.leaderboard import answer, progress
 from results.markdown import count, table
 from results.record import TrialRecord
+from results.report.advice import advice
 from results.report.findings import Findings
+from results.report.mattered import choices
 from results.selection import confirmed
 
 
@@ -27,6 +29,15 @@ def state(found: Findings) -> str:
     if found.complete and not found.runs:
         said.append("Nothing has been confirmed on test images yet.")
     return " ".join(said)
+
+
+def glance(found: Findings) -> list[str]:
+    """What mattered and what to try next, each in its first sentence; more is in the analysis."""
+    mattered, advised = choices(found), advice(found)
+    return [
+        *(f"What mattered: {each}" for each in mattered[:1]),
+        *(f"To try next: {each}" for each in advised[:1]),
+    ]
 
 
 def answer_table(found: Findings) -> str:

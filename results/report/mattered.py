@@ -74,10 +74,11 @@ def choices(found: Findings) -> list[str]:
     clear = [each for each in effects.effects if each.is_clear]
     if not clear:
         return [
-            f"No choice made a clear difference: evidence is thin for all "
-            f"{len(effects.effects)} levels compared among "
-            f"{count(effects.trials, 'complete trial')}, each at equal size and with an interval "
-            f"that holds for all comparisons at once. The widest gaps are in the chart below."
+            f"No choice made a clear difference among "
+            f"{count(effects.trials, 'complete trial')}: evidence is thin for all "
+            f"{len(effects.effects)} levels compared.",
+            f"Levels were compared at equal size, in {CONFIDENCE:.0%} intervals that hold for all "
+            f"comparisons at once. The chart shows the largest differences.",
         ]
     more = len(clear) - MOST_SAID
     return [

@@ -31,10 +31,14 @@ class Pictures:
     made: dict[str, Picture] = field(default_factory=dict)
 
     def chart(self, name: str, chart: Chart) -> str:
-        """The Markdown that shows a chart. `name`: that of its file, without the ending."""
+        """The Markdown that shows a chart, or says why there is nothing to show.
+
+        `name`: that of its file, without the ending.
+        """
+        if not chart.marks:
+            return chart.empty
         vector = still.svg(chart).encode()
-        summary = chart.summary if chart.marks else chart.empty
-        return self._add(name, summary, Picture(still.png(chart), vector, "image/svg+xml"))
+        return self._add(name, chart.summary, Picture(still.png(chart), vector, "image/svg+xml"))
 
     def network(self, name: str, architecture: Architecture, alternative: str) -> str:
         """The Markdown that shows the drawing of a network."""

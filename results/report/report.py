@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from results.charts.curves import curves_chart
 from results.charts.front import front_chart
 from results.leaderboard import protocol, tables
-from results.markdown import count
-from results.report.analysis import analysis, bullets, results, target
-from results.report.answer import answer_table, headline, state
+from results.markdown import bullets, count
+from results.report.analysis import analysis, results, target
+from results.report.answer import answer_table, glance, headline, state
 from results.report.finalist import finalist
 from results.report.findings import Findings
 from results.report.pictures import Picture, Pictures
@@ -47,12 +47,14 @@ def make_report(found: Findings, made: datetime.datetime) -> Report:
         f"**{headline(found)}**",
         state(found),
         answer_table(found),
+        bullets(glance(found)),
         "## How small can it get?",
         pictures.chart("front", front_chart(found.records, found.settings)),
         "Every dot is a network that was tried: further left is smaller, further up is better. "
         "Accuracy is that on validation images.",
         "## Leaderboard",
         *(tables(found.records, found.runs, found.settings) or ["Empty so far."]),
+        protocol(found.settings),
         "## Target",
         bullets(target(found)),
         "## Results",
@@ -63,11 +65,9 @@ def make_report(found: Findings, made: datetime.datetime) -> Report:
         pictures.chart("curves", curves_chart(found.records, found.settings)),
         "## Finalists",
         *_finalists(found, pictures),
-        "## How the numbers are made",
-        protocol(found.settings),
-        _made_with(found),
         "## Words",
         bullets([f"**{word}**: {meaning}" for word, meaning in WORDS]),
+        _made_with(found),
         f"Written by nas-search on {made:%Y-%m-%d at %H:%M} UTC, from "
         f"{count(len(found.records), 'draw')}.",
     ]

@@ -75,10 +75,10 @@ def against_validation(found: Findings) -> str:
     split = found.split
     return (
         f"From sustained validation accuracy in the search to the mean of the seeds on test images "
-        f"it is {', '.join(changes)}. Two things work against each other here: what is chosen from "
-        f"{count(len(found.complete), 'complete trial')} tends to have been lucky, and the "
-        f"confirmation trains on {split.training:,} images where the search had "
-        f"{split.training - split.validation:,}."
+        f"it is {', '.join(changes)}. Several things are in this and can't be told apart: "
+        f"what is chosen from {count(len(found.complete), 'complete trial')} tends to have been "
+        f"lucky, the confirmation trains on {split.training:,} images where the search had "
+        f"{split.training - split.validation:,}, and test images may be easier or harder."
     )
 
 
