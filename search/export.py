@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal
 from results.checkpoint import load_checkpoint, write_atomically
 from results.errors import NasSearchError
 from results.models.card import model_card
-from results.models.files import CARD, Normalisation, PixelNetwork, write_model_files
+from results.models.files import CARD, write_model_files
+from results.models.pixels import Normalisation, PixelNetwork
 from results.record import Confirmation, TrialRecord, confirmations, records
 from results.selection import confirmed, most_accurate, smallest_holding
 from results.settings import StudySettings

@@ -7,7 +7,7 @@ Every form but the safetensors one contains the normalisation, so its input are 
 import json
 import logging
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from torch import nn
 
 from results.checkpoint import write_atomically
 from results.errors import NasSearchError
+from results.models.pixels import Normalisation, PixelNetwork
 from space import Configuration, footprint
 from space.network import build_network
 
@@ -26,27 +27,6 @@ PROGRAM = "model.pt2"
 ONNX = "model.onnx"
 CARD = "README.md"
 EXPORT_FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Of pixels scaled to 0..1: (x - mean) / std."""
-
-    mean: float
-    std: float
-
-
-class PixelNetwork(nn.Module):
-    """A network behind its normalisation: pixels 0..1 (N, 1, H, W) to logits (N, classes)."""
-
-    def __init__(self, network: nn.Module, normalisation: Normalisation) -> None:
-        super().__init__()
-        self.network = network
-        self.mean, self.std = normalisation.mean, normalisation.std
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network((pixels - self.mean) / self.std)
-        return logits
 
 
 def write_model_files(
