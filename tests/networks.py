@@ -44,8 +44,13 @@ EVERY_OP = {
 """Together they have every operation, order and head there is, and pools that leave a rest."""
 
 
-def trained_like(architecture: Architecture, seed: int) -> PixelNetwork:
-    """A network whose BatchNorms have statistics and weights of their own, some negative or 0."""
+def trained_like(
+    architecture: Architecture, seed: int, pixels: torch.Tensor | None = None
+) -> PixelNetwork:
+    """A network whose BatchNorms have statistics and weights of their own, some negative or 0.
+
+    The statistics are random, or what they are for `pixels` (N, 1, H, W) from 0 to 1.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build_network(architecture, dropout=0.1)
@@ -56,4 +61,9 @@ def trained_like(architecture: Architecture, seed: int) -> PixelNetwork:
                 nn.init.normal_(norm.weight, 0.6, 0.7)
                 nn.init.normal_(norm.bias, 0, 0.4)
                 norm.weight.data[0] = 0
-    return PixelNetwork(network, NORMALISATION).eval()
+                norm.momentum = 1
+    model = PixelNetwork(network, NORMALISATION)
+    if pixels is not None:
+        with torch.no_grad():
+            model.train()(pixels)
+    return model.eval()
