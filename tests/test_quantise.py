@@ -38,7 +38,7 @@ def test_logits_are_close_to_those_of_the_network(name: str) -> None:
     with torch.no_grad():
         expected = model(pixels)
     error = quantised(model)(pixels) - expected
-    assert error.square().mean().sqrt() < 0.2 * expected.std(0).mean()
+    assert error.square().mean().sqrt() < 0.3 * expected.std(0).mean()
 
 
 @pytest.mark.parametrize("name", EVERY_OP)

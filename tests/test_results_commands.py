@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from results.errors import NasSearchError
-from results.models.files import load_exported
+from results.models.loading import load_exported
 from search.data import DataSource
 from tests.conftest import SMALL_SEARCH, CommandLine
 

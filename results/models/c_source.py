@@ -22,7 +22,9 @@ def c_header(program: IntegerProgram, about: Sequence[str]) -> str:
     for number, step in enumerate(program.steps, start=1):
         writer.add(number, step)
     pixels, classes = math.prod(program.input_shape), program.shapes[-1][0]
-    comment = "\n".join(f" * {line}".rstrip() for line in [*about, *_USAGE.splitlines()])
+    memory = f"Static memory: {writer.memory:,} bytes; constants: {writer.constant_bytes:,} bytes."
+    lines = [*about, memory, *_USAGE.splitlines()]
+    comment = "\n".join(f" * {line}".rstrip() for line in lines)
     return "\n".join(
         [
             "/*",
@@ -78,6 +80,7 @@ class _Writer:
         self._shapes, self._grids = program.shapes, program.grids
         self._places, self.memory = _places(program)
         self.tables: list[str] = []
+        self.constant_bytes = 0
         self.kernels: set[str] = set()
         self.calls: list[str] = []
         self._names: dict[int, str] = {}
@@ -127,6 +130,7 @@ class _Writer:
         if id(op.weight) not in self._names:
             name = f"nas_search_weight{len(self._names) + 1}"
             self._names[id(op.weight)] = name
+            self.constant_bytes += op.weight.numel()
             self.tables.append(_table("int8_t", name, op.weight.flatten().tolist()))
         return self._names[id(op.weight)]
 
@@ -136,6 +140,7 @@ class _Writer:
         channels = step.shape[0]
         multiplier = requantisation.multiplier[0].expand(channels).tolist()
         offset = requantisation.offset.expand(channels).tolist()
+        self.constant_bytes += (4 + 8) * channels
         names = f"nas_search_multiplier{number}", f"nas_search_offset{number}"
         self.tables.append(_table("int32_t", names[0], multiplier))
         self.tables.append(_table("int64_t", names[1], (f"INT64_C({each})" for each in offset)))
