@@ -298,13 +298,15 @@ def _by_file(measured: Measured) -> dict[str, dict[str, float | None]]:
 
 
 def _fold_remarks(folded: Folded, before: int) -> list[str]:
-    kept = {name: why for name, why in folded.kept.items() if "BatchNorm" in name}
-    reasons = "".join(f"; {name} stays: {why}" for name, why in folded.kept.items())
-    many = {0: "every BatchNorm was folded", 1: "1 BatchNorm could not be folded"}
-    counted = many.get(len(kept), f"{len(kept)} BatchNorms could not be folded")
+    norms = sum("BatchNorm" in name for name in folded.kept)
+    by_reason: dict[str, list[str]] = {}
+    for name, why in folded.kept.items():
+        by_reason.setdefault(why, []).append(name)
+    stays = "".join(f" {why} ({', '.join(names)});" for why, names in by_reason.items())
     return [
-        f"Folding: {before:,} parameters before, {folded.program.params:,} after (factors and "
-        f"shifts that stay included); {counted}{reasons}."
+        f"Folding: {before:,} parameters before, {folded.program.params:,} after, with the factors "
+        f"and shifts that stay. BatchNorms that could not be folded: {norms}."
+        + (f" What stays, and why:{stays.rstrip(';')}." if stays else "")
     ]
 
 

@@ -67,9 +67,8 @@ class CProgram:
                 check=False,
             )
             if done.returncode != 0:
-                raise NasSearchError(
-                    f"the header does not compile: {(done.stderr.splitlines() or ['?'])[0]}"
-                )
+                faults = [line for line in done.stderr.splitlines() if "error" in line]
+                raise NasSearchError(f"it does not compile: {(faults or ['no reason given'])[0]}")
             self._program = (where / "main").read_bytes()
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -90,5 +89,5 @@ class CProgram:
             )
         if done.returncode != 0:
             said = done.stderr.decode(errors="replace").splitlines() or ["no reason given"]
-            raise NasSearchError(f"the compiled header failed: {said[0]}")
+            raise NasSearchError(f"the compiled program failed: {said[0]}")
         return torch.frombuffer(bytearray(done.stdout), dtype=torch.int32).view(len(pixels), -1)

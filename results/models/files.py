@@ -6,9 +6,7 @@ Every form but the safetensors one contains the normalisation, so its input are 
 
 import hashlib
 import json
-import logging
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -24,6 +22,7 @@ from results.models.onnx_int8 import int8_onnx
 from results.models.pixels import Normalisation, PixelNetwork
 from results.models.program import Program, ProgramNetwork, lower
 from results.models.quantised import IntegerProgram
+from results.models.quiet import quiet
 from space import Configuration, footprint
 
 CONFIG = "config.json"
@@ -159,7 +158,7 @@ def onnx_is_installed() -> bool:
 
 def _write_program(path: Path, model: nn.Module, pixels: torch.Tensor) -> None:
     batch = torch.export.Dim("batch", min=1)
-    with _quiet():
+    with quiet():
         program = torch.export.export(model, (pixels,), dynamic_shapes={"pixels": {0: batch}})
         for node in program.graph.nodes:  # the paths of this machine are nobody's business
             node.meta.pop("stack_trace", None)
@@ -168,7 +167,7 @@ def _write_program(path: Path, model: nn.Module, pixels: torch.Tensor) -> None:
 
 def _write_onnx(path: Path, model: nn.Module, pixels: torch.Tensor) -> None:
     batch = torch.export.Dim("batch", min=1)
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             model,
             (pixels,),
@@ -182,17 +181,3 @@ def _write_onnx(path: Path, model: nn.Module, pixels: torch.Tensor) -> None:
         for node in program.model.graph:
             node.metadata_props.clear()
         program.save(path, external_data=False)
-
-
-class _quiet(warnings.catch_warnings):  # noqa: N801
-    """Keeps the exporters' own remarks from the terminal."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        self._level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *details: Any) -> None:
-        logging.disable(self._level)
-        super().__exit__(*details)

@@ -9,6 +9,7 @@ config.json tell that a file is the one that was exported, not who exported it.
 """
 
 import hashlib
+import io
 import json
 import math
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from results.errors import NasSearchError
 from results.models.c_program import CProgram
 from results.models.files import CONFIG, EXPORT_FORMAT, WEIGHTS
 from results.models.pixels import Normalisation, PixelNetwork
+from results.models.quiet import quiet
 from space import footprint
 from space.architecture import Architecture
 from space.network import build_network
@@ -31,6 +33,7 @@ from space.value import one_line
 Model = Callable[[torch.Tensor], torch.Tensor]
 """From pixels 0..1, float32 (N, 1, 28, 28), to logits, float32 (N, classes)."""
 
+INPUT_SHAPE = (1, 28, 28)
 MOST_CONFIG_BYTES = 1_000_000
 MOST_BYTES = 100_000_000
 MOST_PARAMS = 10_000_000
@@ -83,8 +86,18 @@ def open_model(path: Path, *, trusted: bool = False) -> Model:
         )
     content = _read(path, MOST_BYTES)
     _compare(path, content)
-    model: Model = _OPENERS[path.suffix](path, content)
-    return model
+    model = _OPENERS[path.suffix](path, content)
+
+    def logits(pixels: torch.Tensor) -> torch.Tensor:
+        try:
+            found = model(pixels)
+        except Exception as error:  # of whatever runtime it is
+            raise NasSearchError(f"{path} cannot be run: {_reason(error)}") from None
+        if found.dim() != 2 or len(found) != len(pixels):
+            raise NasSearchError(f"{path} does not give logits: it is no export of nas-search")
+        return found
+
+    return logits
 
 
 def load_exported(folder: Path) -> tuple[PixelNetwork, dict[str, Any]]:
@@ -100,14 +113,17 @@ def load_exported(folder: Path) -> tuple[PixelNetwork, dict[str, Any]]:
 
 def _read(path: Path, most: int) -> bytes:
     try:
-        size = path.stat().st_size
-        if not path.is_file():
+        if path.exists() and not path.is_file():
             raise NasSearchError(f"{path} is not a file")
-        if size > most:
-            raise NasSearchError(f"{path} has {size:,} bytes, and more than {most:,} are refused")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        raise NasSearchError(f"{path} is missing") from None
     except OSError as error:
         raise NasSearchError(f"{path} cannot be read: {error.strerror or error}") from None
+    if len(content) > most:
+        raise NasSearchError(f"{path} has more than {most:,} bytes, which is refused")
+    return content
 
 
 def _config(folder: Path) -> _Config:
@@ -118,6 +134,8 @@ def _config(folder: Path) -> _Config:
     except ValidationError as error:
         raise NasSearchError(f"{path} is not that of an export: {one_line(error)}") from None
     architecture = config.architecture
+    if architecture.input_shape != INPUT_SHAPE:
+        raise NasSearchError(f"{path} describes a network for other images than of 28 x 28 pixels")
     params = footprint(architecture).params
     largest = max(math.prod(shape) for shape in architecture.shapes())
     if params > MOST_PARAMS or largest > MOST_VALUES:
@@ -173,10 +191,9 @@ def _weights(path: Path, content: bytes) -> PixelNetwork:
 
 
 def _program(path: Path, content: bytes) -> Model:
-    import io
-
     try:
-        return torch.export.load(io.BytesIO(content)).module()
+        with quiet():
+            return torch.export.load(io.BytesIO(content)).module()
     except Exception as error:  # whatever a damaged archive makes PyTorch raise
         raise NasSearchError(f"{path} is damaged: {_reason(error)}") from None
 
@@ -193,9 +210,8 @@ def _onnx(path: Path, content: bytes) -> Model:
     except Exception as error:  # ONNX Runtime has an exception for each of its codes
         raise NasSearchError(f"{path} is damaged: {_reason(error)}") from None
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    if [(each.name, each.type) for each in inputs] != [("pixels", "tensor(float)")] or len(
-        outputs
-    ) != 1:
+    described = [(each.name, each.type, tuple(each.shape[1:])) for each in inputs]
+    if described != [("pixels", "tensor(float)", INPUT_SHAPE)] or len(outputs) != 1:
         raise NasSearchError(f"{path} does not take pixels alone: it is no export of nas-search")
 
     def logits(pixels: torch.Tensor) -> torch.Tensor:
@@ -205,7 +221,10 @@ def _onnx(path: Path, content: bytes) -> Model:
 
 
 def _header(path: Path, content: bytes) -> Model:
-    return CProgram(content.decode(errors="replace"))
+    try:
+        return CProgram(content.decode(errors="replace"))
+    except NasSearchError as error:
+        raise NasSearchError(f"{path}: {error}") from None
 
 
 def _reason(error: Exception) -> str:
