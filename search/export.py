@@ -119,7 +119,13 @@ def export(
     folded = fold(lower(model, configuration.architecture.input_shape))
     title = f"{study.study_name}, trial {record.number}"
     calibration = _calibration(digits.all_training)
-    forms, integer_accuracy = _forms(folded, further, calibration, digits.test, title)
+    forms, integer_accuracy = _forms(
+        folded,
+        further,
+        calibration,
+        digits.test,
+        f"{title}: {record.params:,} parameters, test accuracy {test_accuracy:.2f}% in float32",
+    )
     say("writing the model files and loading them again in a fresh process ...")
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -232,7 +238,10 @@ def _calibration(training: Examples) -> "torch.Tensor":
 def _forms(
     folded: Folded, further: Further, calibration: "torch.Tensor", test: Examples, title: str
 ) -> tuple[Forms, float | None]:
-    """The further forms, and the test accuracy of the network in whole numbers if there is one."""
+    """The further forms, and the test accuracy of the network in whole numbers if there is one.
+
+    `title` says in the header what network it is.
+    """
     program = folded.program if further.fold else None
     if not (further.int8 or further.c_header):
         return Forms(folded=program), None
@@ -241,9 +250,10 @@ def _forms(
     header = None
     if further.c_header:
         about = [
-            f"{title}, quantised to int8 by nas-search {versions()['nas-search']}",
-            f"Test accuracy: {correct:.2f}% of {len(test):,} images.",
-            f"Calibrated on {len(calibration):,} training images.",
+            f"{title}.",
+            f"Quantised to int8 by nas-search {versions()['nas-search']}, calibrated on "
+            f"{len(calibration):,} training images.",
+            f"Test accuracy of this file: {correct:.2f}% of {len(test):,} images.",
         ]
         header = c_header(integers, about)
     forms = Forms(

@@ -160,7 +160,7 @@ def form_cells(name: str, about: Mapping[str, Any]) -> tuple[str, ...]:
         f"{about['bytes']:,}",
         f"{about['peak_activation_bytes']:,}",
         "not measured" if accuracy is None else f"{accuracy:.2f}%",
-        "" if difference is None else f"{difference:.0e}",
+        "" if difference is None else f"{difference:.0e}" if difference else "0",
     )
 
 
