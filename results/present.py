@@ -1,10 +1,12 @@
 """Results on a terminal, for reading. On stdout."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from results.models.prediction import Prediction
 
 
 def summary_table(found: dict[str, Any]) -> None:
@@ -73,6 +75,37 @@ def trials_table(study: str, frame: "pd.DataFrame") -> None:
         + "--format csv has everything",
         highlight=False,
     )
+
+
+def forms_table(forms: Mapping[str, Mapping[str, Any]]) -> None:
+    """Prints what config.json tells of the files of an export."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from results.models.card import FORM_COLUMNS, form_cells
+
+    table = Table("file", box=None, padding=(0, 2, 0, 0))
+    for name in FORM_COLUMNS:
+        table.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
+    for name, about in forms.items():
+        table.add_row(name, *form_cells(name, about))
+    Console(width=120).print(table, soft_wrap=True)
+
+
+def predictions_table(predictions: Sequence[tuple[str, "Prediction"]]) -> None:
+    """Prints, for each image, its digit and the two likeliest others with their probabilities."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("image", box=None, padding=(0, 2, 0, 0))
+    for name in ("digit", "probability", "or", "or"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for image, prediction in predictions:
+        (digit, first), *others = prediction.likeliest[:3]
+        table.add_row(
+            image, str(digit), f"{first:.1%}", *(f"{each} ({share:.1%})" for each, share in others)
+        )
+    Console().print(table, soft_wrap=True)
 
 
 _TRIAL_COLUMNS = {

@@ -66,6 +66,11 @@ def trials(study: str | None, storage: str | None, out: Path, style: str) -> Non
     type=click.Path(path_type=Path),
     help="Folder with MNIST, as for the search: the files are measured on its test images.",
 )
+@click.option("--fold", is_flag=True, help="Also with BatchNorm folded into the convolutions.")
+@click.option("--int8", is_flag=True, help="Also quantised to 8 bits, as ONNX.")
+@click.option(
+    "--c-header", is_flag=True, help="Also quantised to 8 bits, as C99 source for microcontrollers."
+)
 def export(
     folder: Path,
     study: str | None,
@@ -74,28 +79,35 @@ def export(
     trial: int | None,
     choice: str | None,
     data_dir: Path | None,
+    fold: bool,
+    int8: bool,
+    c_header: bool,
 ) -> None:
     """Write a trial to DIR as model files with a card, checked by loading them again."""
     if trial is not None and choice is not None:
         raise click.UsageError("give one of --trial, --best and --smallest")
     opened = open_study(study, storage, out)
 
+    from results.present import forms_table
     from results.storage import settings_of
     from search.data import find
+    from search.export import Further
     from search.export import export as export_trial
     from search.progress import say
 
     data = find(settings_of(opened).dataset, data_dir, say)
     chosen: Any = trial if trial is not None else choice or "best"
-    done = export_trial(opened, chosen, out, folder, data, say)
+    done = export_trial(
+        opened, chosen, out, folder, data, say, Further(fold=fold, int8=int8, c_header=c_header)
+    )
     click.echo(
         f"trial {done.trial}, {done.params:,} parameters, {done.test_accuracy:.2f}% of the test "
-        f"images"
+        f"images; written to {done.folder}, loaded again and measured:"
     )
-    for name in done.files:
-        checked = f"  {done.measured[name]:.2f}% loaded again" if name in done.measured else ""
-        click.echo(f"  {done.folder / name}{checked}")
-    if "model.onnx" not in done.files:
+    forms_table(done.forms)
+    for remark in done.remarks:
+        click.echo(remark)
+    if "model.onnx" not in done.forms:
         say(
             "no model.onnx: it needs pip install '.[onnx]' in the folder of nas-search; then "
             "export to another DIR"
@@ -183,4 +195,36 @@ def report(
         click.echo(f"  {path}")
 
 
-COMMANDS = (best, trials, export, report, dashboard)
+@click.command()
+@click.argument("model", metavar="FILE_OR_DIR", type=click.Path(path_type=Path))
+@click.argument(
+    "images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON list, every probability.")
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Also open .pt2 and .h files: they are programs, and opening them runs them.",
+)
+def predict(model: Path, images: tuple[Path, ...], as_json: bool, trust: bool) -> None:
+    """Say which digit each IMAGE (PNG or JPEG) shows, with an exported model."""
+    import json
+
+    from results.models.loading import open_model
+    from results.models.picture import read_picture
+    from results.models.prediction import predict as predict_digits
+    from results.present import predictions_table
+
+    opened = open_model(model, trusted=trust)
+    found = predict_digits(opened, [read_picture(image) for image in images])
+    if as_json:
+        named = [
+            {"image": str(image), **each.described()}
+            for image, each in zip(images, found, strict=True)
+        ]
+        click.echo(json.dumps(named, indent=2))
+    else:
+        predictions_table(list(zip(map(str, images), found, strict=True)))
+
+
+COMMANDS = (best, trials, export, predict, report, dashboard)

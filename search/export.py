@@ -5,39 +5,75 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from results.checkpoint import load_checkpoint, write_atomically
 from results.errors import NasSearchError
+from results.models.c_source import c_header, static_bytes
 from results.models.card import model_card
-from results.models.files import CARD, Normalisation, PixelNetwork, write_model_files
+from results.models.files import (
+    CARD,
+    FLOAT_FORMS,
+    HEADER,
+    Forms,
+    add_measurements,
+    onnx_is_installed,
+    write_model_files,
+)
+from results.models.fold import Folded, fold
+from results.models.pixels import Normalisation, PixelNetwork
+from results.models.program import lower
+from results.models.quantise import CALIBRATION_IMAGES, quantise
 from results.record import Confirmation, TrialRecord, confirmations, records
 from results.selection import confirmed, most_accurate, smallest_holding
 from results.settings import StudySettings
 from results.storage import settings_of
 from results.versions import versions
-from search.data import MEAN, STD, DataSource
-from search.verify import accuracy, measure_in_fresh_process
+from search.data import MEAN, STD, DataSource, Examples
+from search.verify import Measured, accuracy, measure_in_fresh_process
 
 if TYPE_CHECKING:
     import optuna
+    import torch
 
 Choice = Literal["best", "smallest"]
 
 TOLERANCE = 0.02
 """Percent. Other kernels round differently: one or two of 10,000 images may change sides."""
 
+LOGITS_TOLERANCE = 1e-5
+"""Of the largest logit: how far float32 forms may be from the network."""
+
+INT8_LOSS = 0.1
+"""Percent. An int8 form that loses more gets a warning."""
+
+CALIBRATION_SEED = 0
+
+
+@dataclass(frozen=True)
+class Further:
+    """Which forms are written besides the plain ones."""
+
+    fold: bool = False
+    int8: bool = False
+    c_header: bool = False
+
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written. Accuracies in percent, by file."""
+    """What was written.
+
+    `forms`: for each form its bytes, peak activation memory in bytes, test accuracy in percent
+    (None: not measured here) and, if it is a float32 one, the largest difference of a logit.
+    `remarks`: what a person should know of the forms.
+    """
 
     folder: Path
     trial: int
     params: int
-    files: list[str]
+    forms: dict[str, dict[str, Any]]
     test_accuracy: float
-    measured: dict[str, float]
+    remarks: list[str]
 
 
 def export(
@@ -47,6 +83,7 @@ def export(
     folder: Path,
     data: DataSource,
     say: Callable[[str], None],
+    further: Further = Further(),
 ) -> Exported:
     """Writes model files and card of a trial (by number, or the best, or the smallest) to `folder`.
 
@@ -58,6 +95,11 @@ def export(
         raise NasSearchError(f"{folder} is a file: name a folder")
     if folder.exists() and any(folder.iterdir()):
         raise NasSearchError(f"{folder} is there already and not empty: name another folder")
+    if further.int8 and not onnx_is_installed():
+        raise NasSearchError(
+            "--int8 writes an ONNX file, which needs pip install '.[onnx]' in the folder of "
+            "nas-search; --c-header needs nothing"
+        )
     settings = settings_of(study)
     record = _choose(records(study), settings, choice)
     runs = confirmations(study).get(record.number, [])
@@ -68,13 +110,27 @@ def export(
             f"{out / weights} belongs to another network than trial {record.number}: name the "
             f"folder the search wrote to with --out"
         )
-    say("writing the model files and loading them again in a fresh process ...")
     normalisation = Normalisation(MEAN, STD)
-    test_accuracy = accuracy(PixelNetwork(network, normalisation), data.load().test)
+    model = PixelNetwork(network, normalisation).eval()
+    digits = data.load()
+    test_accuracy = accuracy(model, digits.test)
+    if further.int8 or further.c_header:
+        say("quantising, calibrated on training images ...")
+    folded = fold(lower(model, configuration.architecture.input_shape))
+    title = f"{study.study_name}, trial {record.number}"
+    calibration = _calibration(digits.all_training)
+    forms, integer_accuracy = _forms(
+        folded,
+        further,
+        calibration,
+        digits.test,
+        f"{title}: {record.params:,} parameters, test accuracy {test_accuracy:.2f}% in float32",
+    )
+    say("writing the model files and loading them again in a fresh process ...")
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        files = write_model_files(
+        write_model_files(
             staging,
             network,
             configuration,
@@ -92,44 +148,34 @@ def export(
                 "made_with": {name: made[name] for name in ("device", "precision", "versions")},
                 "exported_with": versions(),
             },
+            forms,
         )
+        measured = measure_in_fresh_process(staging, data)
+        _refuse_faults(measured, record, test_accuracy, integer_accuracy)
+        described = add_measurements(staging, _by_file(measured))
+        remarks = [
+            *(_fold_remarks(folded, record.params) if further.fold else []),
+            *_int8_remarks(measured, test_accuracy),
+        ]
         card = model_card(
-            title=f"{study.study_name}, trial {record.number}",
+            title=title,
             settings=settings,
             record=record,
             runs=runs,
             weights_from=weights_from,
             test_accuracy=test_accuracy,
-            files=files,
+            forms=described,
+            remarks=remarks,
             made=made,
         )
         write_atomically(staging / CARD, card.encode())
-        measured = measure_in_fresh_process(staging, data)
-        if (measured.params, measured.macs) != (record.params, record.macs):
-            raise NasSearchError(
-                f"thop counts {measured.params} parameters and {measured.macs} MACs, not "
-                f"{record.params} and {record.macs}: nothing was exported"
-            )
-        for name, value in measured.accuracies.items():
-            if abs(value - test_accuracy) > TOLERANCE:
-                raise NasSearchError(
-                    f"{name}, loaded again, classifies {value:.2f}% of the test images and not "
-                    f"{test_accuracy:.2f}%: nothing was exported"
-                )
         staging.chmod(0o755)
         if folder.exists():
             folder.rmdir()
         staging.rename(folder)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-    return Exported(
-        folder,
-        record.number,
-        record.params,
-        [*files, CARD],
-        test_accuracy,
-        measured.accuracies,
-    )
+    return Exported(folder, record.number, record.params, described, test_accuracy, remarks)
 
 
 def _choose(
@@ -178,3 +224,106 @@ def _weights(
     return record.attributes["checkpoint"], (
         f"after {settings.epochs} epochs of the search trial, trained without the validation images"
     )
+
+
+def _calibration(training: Examples) -> "torch.Tensor":
+    """Training images that ranges are taken from, uint8 (N, 1, 28, 28), drawn from a fixed seed."""
+    import torch
+
+    generator = torch.Generator().manual_seed(CALIBRATION_SEED)
+    drawn = torch.randperm(len(training), generator=generator)[:CALIBRATION_IMAGES]
+    return training.batch(drawn)[0].unsqueeze(1)
+
+
+def _forms(
+    folded: Folded, further: Further, calibration: "torch.Tensor", test: Examples, title: str
+) -> tuple[Forms, float | None]:
+    """The further forms, and the test accuracy of the network in whole numbers if there is one.
+
+    `title` says in the header what network it is.
+    """
+    program = folded.program if further.fold else None
+    if not (further.int8 or further.c_header):
+        return Forms(folded=program), None
+    integers = quantise(folded.program, calibration)
+    correct = accuracy(integers, test)
+    header = None
+    if further.c_header:
+        about = [
+            f"{title}.",
+            f"Quantised to int8 by nas-search {versions()['nas-search']}, calibrated on "
+            f"{len(calibration):,} training images.",
+            f"Test accuracy of this file: {correct:.2f}% of {len(test):,} images.",
+        ]
+        header = c_header(integers, about)
+    forms = Forms(
+        folded=program,
+        integers=integers if further.int8 else None,
+        header=header,
+        static_bytes=static_bytes(integers),
+    )
+    return forms, correct
+
+
+def _refuse_faults(
+    measured: Measured, record: TrialRecord, test_accuracy: float, integer_accuracy: float | None
+) -> None:
+    """Raises NasSearchError if a file is not what was to be written."""
+    if (measured.params, measured.macs) != (record.params, record.macs):
+        raise NasSearchError(
+            f"thop counts {measured.params} parameters and {measured.macs} MACs, not "
+            f"{record.params} and {record.macs}: nothing was exported"
+        )
+    for name, value in measured.accuracies.items():
+        if name in FLOAT_FORMS and abs(value - test_accuracy) > TOLERANCE:
+            raise NasSearchError(
+                f"{name}, loaded again, classifies {value:.2f}% of the test images and not "
+                f"{test_accuracy:.2f}%: nothing was exported"
+            )
+    for name, difference in measured.differences.items():
+        if not difference <= LOGITS_TOLERANCE:
+            raise NasSearchError(
+                f"a logit of {name}, loaded again, is off by {difference:.1e} of the largest: "
+                f"nothing was exported"
+            )
+    if measured.accuracies.get(HEADER, integer_accuracy) != integer_accuracy:
+        raise NasSearchError(
+            f"{HEADER}, compiled, classifies {measured.accuracies[HEADER]:.2f}% of the test images "
+            f"and not {integer_accuracy:.2f}%: nothing was exported"
+        )
+
+
+def _by_file(measured: Measured) -> dict[str, dict[str, float | None]]:
+    return {
+        name: {
+            "test_accuracy": value,
+            **(
+                {"logits_difference": measured.differences[name]}
+                if name in measured.differences
+                else {}
+            ),
+        }
+        for name, value in measured.accuracies.items()
+    }
+
+
+def _fold_remarks(folded: Folded, before: int) -> list[str]:
+    norms = sum("BatchNorm" in name for name in folded.kept)
+    by_reason: dict[str, list[str]] = {}
+    for name, why in folded.kept.items():
+        by_reason.setdefault(why, []).append(name)
+    stays = "".join(f" {why} ({', '.join(names)});" for why, names in by_reason.items())
+    return [
+        f"Folding: {before:,} parameters before, {folded.program.params:,} after, with the factors "
+        f"and shifts that stay. BatchNorms that could not be folded: {norms}."
+        + (f" What stays, and why:{stays.rstrip(';')}." if stays else "")
+    ]
+
+
+def _int8_remarks(measured: Measured, test_accuracy: float) -> list[str]:
+    return [
+        f"WARNING: {name} loses {test_accuracy - value:.2f} points of test accuracy to "
+        f"quantisation, more than {INT8_LOSS}."
+        for name, value in measured.accuracies.items()
+        if name not in FLOAT_FORMS and test_accuracy - value > INT8_LOSS + 1e-9
+    ]

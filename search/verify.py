@@ -7,7 +7,6 @@ import copy
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
@@ -16,35 +15,52 @@ import torch
 from torch import nn
 
 from results.errors import NasSearchError
-from results.models.files import ONNX, PROGRAM, WEIGHTS, load_exported
+from results.models.c_program import c_compiler
+from results.models.files import FLOAT_FORMS, HEADER, INTEGER_FORMS
+from results.models.loading import Model, load_exported, open_model
 from search.data import DatasetName, DataSource, Examples
 
 BATCH = 1_000
 
-Model = Callable[[torch.Tensor], torch.Tensor]
+COMPARED = 1_000
+"""Test images whose logits are compared."""
 
 
 @dataclass(frozen=True)
 class Measured:
     """What exported files are, independently of what they say of themselves.
 
-    `accuracies` in percent by file name; parameters and MACs as `thop` counts them.
+    `accuracies` in percent by file name; a header is left out where there is no C compiler.
+    `differences` of the logits of float32 forms from those of the network: the largest, divided by
+    the largest logit if that is above 1. Parameters and MACs as `thop` counts them.
     """
 
     accuracies: dict[str, float]
+    differences: dict[str, float]
     params: int
     macs: int
 
 
 def measure(folder: Path, test: Examples) -> Measured:
     """Test accuracy of every form in the folder, and the cost of its network."""
-    params, macs = count(load_exported(folder)[0].network)
-    accuracies = {
-        name: accuracy(load(folder / name), test)
-        for name, load in LOADERS.items()
-        if (folder / name).exists()
+    network = load_exported(folder)[0]
+    params, macs = count(network.network)
+    models = {
+        name: open_model(folder / name, trusted=True)
+        for name in (*FLOAT_FORMS, *INTEGER_FORMS)
+        if (folder / name).exists() and (name != HEADER or c_compiler())
     }
-    return Measured(accuracies, params, macs)
+    pixels = test.batch(torch.arange(min(COMPARED, len(test))))[0].unsqueeze(1).float() / 255
+    with torch.inference_mode():
+        expected = network(pixels)
+        largest = max(1.0, float(expected.abs().max()))
+        differences = {
+            name: float((model(pixels) - expected).abs().max()) / largest
+            for name, model in models.items()
+            if name in FLOAT_FORMS
+        }
+    accuracies = {name: accuracy(model, test) for name, model in models.items()}
+    return Measured(accuracies, differences, params, macs)
 
 
 def count(network: nn.Module) -> tuple[int, int]:
@@ -91,28 +107,6 @@ def measure_in_fresh_process(folder: Path, data: DataSource) -> Measured:
         said = done.stderr.strip().splitlines() or ["no reason given"]
         raise NasSearchError(f"the exported files could not be loaded again: {said[-1]}")
     return Measured(**json.loads(done.stdout))
-
-
-def _load_weights(path: Path) -> Model:
-    return load_exported(path.parent)[0]
-
-
-def _load_program(path: Path) -> Model:
-    return torch.export.load(path).module()
-
-
-def _load_onnx(path: Path) -> Model:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return lambda pixels: torch.from_numpy(session.run(None, {"pixels": pixels.numpy()})[0])
-
-
-LOADERS: dict[str, Callable[[Path], Model]] = {
-    WEIGHTS: _load_weights,
-    PROGRAM: _load_program,
-    ONNX: _load_onnx,
-}
 
 
 def _main(folder: str, dataset: str, data_folder: str) -> None:

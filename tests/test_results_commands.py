@@ -1,5 +1,6 @@
 """best, export and the error messages, as a person meets them."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -7,12 +8,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from results.errors import NasSearchError
-from results.models.files import load_exported
+from results.models.c_program import c_compiler
+from results.models.loading import load_exported
 from search.data import DataSource
 from tests.conftest import SMALL_SEARCH, CommandLine
 
@@ -20,8 +24,9 @@ from tests.conftest import SMALL_SEARCH, CommandLine
 @pytest.fixture(scope="module")
 def exported(finished: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "model"
-    done = finished("export", str(folder))
+    done = finished("export", str(folder), "--fold", "--int8", "--c-header")
     assert done.returncode == 0, done.stderr
+    assert "parameters before" in done.stdout
     return folder
 
 
@@ -71,8 +76,13 @@ for size in (1, 7):
     program = torch.export.load("model.pt2").module()
     with torch.no_grad():
         first = program(pixels)
-    session = onnxruntime.InferenceSession("model.onnx")
-    (second,) = session.run(None, {"pixels": pixels.numpy()})
+        folded = torch.export.load("model.folded.pt2").module()(pixels)
+    def onnx(name):
+        return onnxruntime.InferenceSession(name).run(None, {"pixels": pixels.numpy()})[0]
+    second = onnx("model.onnx")
+    assert onnx("model.int8.onnx").shape == second.shape
+    for other in (folded, torch.from_numpy(onnx("model.folded.onnx"))):
+        assert torch.allclose(first, other, rtol=1e-5, atol=1e-5), (first, other)
     assert first.shape == (size, 10)
     assert torch.allclose(first, torch.from_numpy(second), atol=1e-5), (first, second)
 weights = load_file("model.safetensors")
@@ -133,8 +143,70 @@ def test_tampered_export_is_refused(exported: Path, tmp_path: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     config["architecture"]["layers"][0]["width"] += 1
     (copy / "config.json").write_text(json.dumps(config))
-    with pytest.raises(NasSearchError, match="not an intact export"):
+    with pytest.raises(NasSearchError, match=r"layer1\.conv\.weight is"):
         load_exported(copy)
+
+
+def test_every_form_was_measured(exported: Path) -> None:
+    files = json.loads((exported / "config.json").read_text())["files"]
+    names = {path.name for path in exported.iterdir()} - {"README.md", "config.json"}
+    assert set(files) == names
+    assert len(names) == 7
+    for name, about in files.items():
+        content = (exported / name).read_bytes()
+        assert about["bytes"] == len(content)
+        assert about["sha256"] == hashlib.sha256(content).hexdigest()
+        assert about["peak_activation_bytes"] > 0
+        if name != "model.h" or c_compiler():
+            assert 0 <= about["test_accuracy"] <= 100
+        if "int8" not in name and name != "model.h":
+            assert about["logits_difference"] <= 1e-5
+        assert f"| `{name}` |" in (exported / "README.md").read_text()
+    assert files["model.h"]["peak_activation_bytes"] < files["model.pt2"]["peak_activation_bytes"]
+
+
+def test_predict_takes_a_folder_and_each_of_its_files(
+    finished: CommandLine, exported: Path, tmp_path: Path
+) -> None:
+    images, _ = DataSource("mnist-sample").load().test.batch(torch.arange(3))
+    pictures = [str(tmp_path / f"{number}.png") for number in range(3)]
+    for picture, image in zip(pictures, images, strict=True):
+        Image.fromarray(image.numpy()).save(picture)
+
+    def predict(*arguments: str) -> list[dict[str, Any]]:
+        done = finished("predict", *arguments, *pictures, "--json")
+        assert done.returncode == 0, done.stderr
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+        return found
+
+    model, _ = load_exported(exported)
+    with torch.no_grad():
+        expected = model(images.unsqueeze(1) / 255).softmax(1)
+    for arguments, off in (
+        ((str(exported),), 1e-5),
+        ((str(exported / "model.folded.onnx"),), 1e-5),
+        ((str(exported / "model.pt2"), "--trust"), 1e-5),
+        ((str(exported / "model.int8.onnx"),), 0.05),
+    ):
+        found = predict(*arguments)
+        assert [each["image"] for each in found] == pictures
+        shares = torch.tensor([each["probabilities"] for each in found])
+        torch.testing.assert_close(shares, expected, rtol=0, atol=off)
+        assert [each["digit"] for each in found] == shares.argmax(1).tolist()
+    said = finished("predict", str(exported), *pictures).stdout
+    assert all(str(each["digit"]) in said for each in found)
+
+
+def test_predict_says_what_is_wrong_in_one_line(
+    finished: CommandLine, exported: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "blank.png"
+    Image.new("L", (40, 40), 200).save(picture)
+    assert "is blank" in one_line(finished("predict", str(exported), str(picture)).stderr)
+    done = finished("predict", str(exported / "model.pt2"), str(picture))
+    assert "--trust" in one_line(done.stderr)
+    done = finished("predict", str(tmp_path), str(picture))
+    assert "model.safetensors is missing" in one_line(done.stderr)
 
 
 def one_line(text: str) -> str:

@@ -1,9 +1,18 @@
 """The README.md beside exported model files: what it is, what was measured and how, how to load."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from results.models.files import CONFIG, ONNX, PROGRAM, WEIGHTS
+from results.models.files import (
+    CONFIG,
+    FOLDED_ONNX,
+    FOLDED_PROGRAM,
+    HEADER,
+    INT8_ONNX,
+    ONNX,
+    PROGRAM,
+    WEIGHTS,
+)
 from results.record import Confirmation, TrialRecord
 from results.selection import confirmed
 from results.settings import StudySettings
@@ -19,12 +28,14 @@ def model_card(
     runs: list[Confirmation],
     weights_from: str,
     test_accuracy: float,
-    files: list[str],
+    forms: Mapping[str, Mapping[str, Any]],
+    remarks: Sequence[str],
     made: dict[str, Any],
 ) -> str:
     """The card in Markdown.
 
-    `test_accuracy` is that of the exported weights, in percent; `made` is what their checkpoint
+    `test_accuracy` is that of the exported weights, in percent; `forms` is what config.json tells
+    of the files, and `remarks` what else is to be said of them; `made` is what their checkpoint
     tells of device, precision and versions.
     """
     configuration = record.configuration
@@ -70,7 +81,8 @@ def model_card(
         f"of BatchNorm included. The target was {settings.target}%, the budget fewer than "
         f"{settings.max_params:,} parameters.",
         "## Recipe\n\n" + _recipe(configuration.recipe),
-        "## Loading\n\n" + _loading(files),
+        "## Files\n\n" + forms_section(forms, remarks),
+        "## Loading\n\n" + loading_section(forms),
         f"Trained on {made['device']} in {made['precision']} with "
         + ", ".join(f"{name} {number}" for name, number in made["versions"].items())
         + ".",
@@ -129,43 +141,101 @@ def _recipe(recipe: Recipe) -> str:
     )
 
 
-_WEIGHTS_TEXT = f"""`{WEIGHTS}` with `{CONFIG}` (the weights, and what rebuilds their network):
+def forms_section(forms: Mapping[str, Mapping[str, Any]], remarks: Sequence[str]) -> str:
+    """The table of the forms, what its columns mean, and the remarks."""
+    rows = [(f"`{name}`", *form_cells(name, about)) for name, about in forms.items()]
+    return "\n\n".join([_table(("file", *FORM_COLUMNS), rows), _FORMS_TEXT, *remarks])
 
-```python
-from pathlib import Path
-from results.models.files import load_exported  # of nas-search, which has to be installed
 
-model, config = load_exported(Path("."))
-logits = model(pixels)
-```"""
+FORM_COLUMNS = ("what", "bytes", "activations, bytes", "test accuracy", "logits off by")
 
-_PROGRAM_TEXT = f"""`{PROGRAM}` (PyTorch alone, any batch size):
+
+def form_cells(name: str, about: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is known of a form, in the order of `FORM_COLUMNS`."""
+    accuracy, difference = about.get("test_accuracy"), about.get("logits_difference")
+    return (
+        _WHAT[name],
+        f"{about['bytes']:,}",
+        f"{about['peak_activation_bytes']:,}",
+        "not measured" if accuracy is None else f"{accuracy:.2f}%",
+        "" if difference is None else f"{difference:.0e}" if difference else "0",
+    )
+
+
+_WHAT = {
+    WEIGHTS: "float32 weights",
+    PROGRAM: "float32, PyTorch",
+    ONNX: "float32, ONNX",
+    FOLDED_PROGRAM: "float32, BatchNorm folded, PyTorch",
+    FOLDED_ONNX: "float32, BatchNorm folded, ONNX",
+    INT8_ONNX: "int8, ONNX",
+    HEADER: "int8, C99 source",
+}
+
+_FORMS_TEXT = """\
+Each form was loaded again by a fresh process with its own runtime (the header compiled) and
+measured. *Activations*: the most bytes that the feature maps of one image take at once when the
+network is run operation by operation, the pixels included; for the C source its static memory
+(pixels and logits are the caller's). *Logits off by*: the largest difference from the logits of
+the weights, as a part of the largest logit (1,000 test images)."""
+
+
+def loading_section(forms: Mapping[str, Mapping[str, Any]]) -> str:
+    """How to load each of the forms."""
+    return (
+        "Input `pixels`: float32 (N, 1, 28, 28), 0 for background to 1 for ink, *not* normalised "
+        "(the model does that); for a try `pixels = torch.rand(1, 1, 28, 28)`. Output: 10 logits "
+        "per image; the largest names the digit. `nas-search predict FILE IMAGE...` does it for "
+        "images.\n\n" + "\n\n".join(text for name, text in _TEXTS.items() if name in forms)
+    )
+
+
+def _program_text(name: str, what: str) -> str:
+    return f"""`{name}` (PyTorch alone, any batch size{what}):
 
 ```python
 import torch
 
-model = torch.export.load("{PROGRAM}").module()
+model = torch.export.load("{name}").module()
 logits = model(pixels)
 ```"""
 
-_ONNX_TEXT = f"""`{ONNX}` (ONNX Runtime alone, any batch size):
+
+def _onnx_text(name: str, what: str) -> str:
+    return f"""`{name}` (ONNX Runtime alone, any batch size{what}):
 
 ```python
 import onnxruntime
 
-session = onnxruntime.InferenceSession("{ONNX}")
+session = onnxruntime.InferenceSession("{name}")
 (logits,) = session.run(None, {{"pixels": pixels.numpy()}})
 ```"""
 
 
-def _loading(files: list[str]) -> str:
-    texts = {WEIGHTS: _WEIGHTS_TEXT, PROGRAM: _PROGRAM_TEXT, ONNX: _ONNX_TEXT}
-    return (
-        "Input `pixels`: float32 (N, 1, 28, 28), 0 for background to 1 for ink, *not* normalised "
-        "(the model does that); for a try `pixels = torch.rand(1, 1, 28, 28)`. Output: 10 logits "
-        "per image; the largest names the digit.\n\n"
-        + "\n\n".join(text for name, text in texts.items() if name in files)
-    )
+_TEXTS = {
+    WEIGHTS: f"""`{WEIGHTS}` with `{CONFIG}` (the weights, and what rebuilds their network):
+
+```python
+from pathlib import Path
+from results.models.loading import load_exported  # of nas-search, which has to be installed
+
+model, config = load_exported(Path("."))
+logits = model(pixels)
+```""",
+    PROGRAM: _program_text(PROGRAM, ""),
+    ONNX: _onnx_text(ONNX, ""),
+    FOLDED_PROGRAM: _program_text(FOLDED_PROGRAM, "; BatchNorm folded into the convolutions"),
+    FOLDED_ONNX: _onnx_text(FOLDED_ONNX, "; BatchNorm folded into the convolutions"),
+    INT8_ONNX: _onnx_text(INT8_ONNX, "; int8 weights and feature maps"),
+    HEADER: f"""`{HEADER}` (C99 without dependencies, whole numbers only; pixels are 784 bytes,
+0 for background to 255 for ink):
+
+```c
+#include "{HEADER}"
+
+int digit = nas_search_predict(pixels);
+```""",
+}
 
 
 def _count(number: int, thing: str) -> str:

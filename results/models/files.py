@@ -1,12 +1,13 @@
 """Model files: a network written in the forms that other programs load.
 
 Every form but the safetensors one contains the normalisation, so its input are pixels scaled to
-0..1; who loads the weights alone finds mean and deviation in config.json.
+0..1 (bytes in the C header); who loads the weights alone finds mean and deviation in config.json.
 """
 
+import hashlib
 import json
-import logging
-import warnings
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,37 +17,41 @@ import torch
 from torch import nn
 
 from results.checkpoint import write_atomically
-from results.errors import NasSearchError
+from results.models.memory import buffers, peak
+from results.models.onnx_int8 import int8_onnx
+from results.models.pixels import Normalisation, PixelNetwork
+from results.models.program import Program, ProgramNetwork, lower
+from results.models.quantised import IntegerProgram
+from results.models.quiet import quiet
 from space import Configuration, footprint
-from space.network import build_network
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PROGRAM = "model.pt2"
 ONNX = "model.onnx"
+FOLDED_PROGRAM = "model.folded.pt2"
+FOLDED_ONNX = "model.folded.onnx"
+INT8_ONNX = "model.int8.onnx"
+HEADER = "model.h"
 CARD = "README.md"
+FLOAT_FORMS = (WEIGHTS, PROGRAM, ONNX, FOLDED_PROGRAM, FOLDED_ONNX)
+"""Forms in float32, whose logits are those of the network."""
+
+INTEGER_FORMS = (INT8_ONNX, HEADER)
 EXPORT_FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Normalisation:
-    """Of pixels scaled to 0..1: (x - mean) / std."""
+class Forms:
+    """What is written besides the plain forms: each only if it is there.
 
-    mean: float
-    std: float
+    `header` is the text of the C header of `integers`, and `static_bytes` its static memory.
+    """
 
-
-class PixelNetwork(nn.Module):
-    """A network behind its normalisation: pixels 0..1 (N, 1, H, W) to logits (N, classes)."""
-
-    def __init__(self, network: nn.Module, normalisation: Normalisation) -> None:
-        super().__init__()
-        self.network = network
-        self.mean, self.std = normalisation.mean, normalisation.std
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network((pixels - self.mean) / self.std)
-        return logits
+    folded: Program | None = None
+    integers: IntegerProgram | None = None
+    header: str | None = None
+    static_bytes: int = 0
 
 
 def write_model_files(
@@ -55,15 +60,40 @@ def write_model_files(
     configuration: Configuration,
     normalisation: Normalisation,
     about: dict[str, Any],
+    further: Forms = Forms(),
 ) -> list[str]:
-    """Writes the weights, the description and the programs; returns the names of the files.
+    """Writes the weights, the description and all other forms; returns the names of the files.
 
-    `about` goes into config.json beside architecture and recipe. ONNX is written if its packages
-    are installed. Raises OSError.
+    `about` goes into config.json beside architecture, recipe and, for each form, its bytes, their
+    SHA-256 and its peak activation memory. ONNX forms are written if its packages are installed.
+    Raises OSError.
     """
     from safetensors.torch import save
 
     network.eval()
+    shape = configuration.architecture.input_shape
+    model = PixelNetwork(network, normalisation).eval()
+    plain = lower(model, shape)
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    write_atomically(folder / WEIGHTS, save(tensors))
+    activations = {WEIGHTS: float_activation_bytes(plain)}
+    programs: list[tuple[nn.Module, Program, str, str]] = [(model, plain, PROGRAM, ONNX)]
+    if further.folded is not None:
+        folded = ProgramNetwork(further.folded).eval()
+        programs.append((folded, further.folded, FOLDED_PROGRAM, FOLDED_ONNX))
+    pixels = torch.rand(2, *shape)
+    for module, program, program_name, onnx_name in programs:
+        _write_program(folder / program_name, module, pixels)
+        activations[program_name] = float_activation_bytes(program)
+        if onnx_is_installed():
+            _write_onnx(folder / onnx_name, module, pixels)
+            activations[onnx_name] = activations[program_name]
+    if further.integers is not None:
+        write_atomically(folder / INT8_ONNX, int8_onnx(further.integers))
+        activations[INT8_ONNX] = integer_activation_bytes(further.integers)
+    if further.header is not None:
+        write_atomically(folder / HEADER, further.header.encode())
+        activations[HEADER] = further.static_bytes
     cost = footprint(configuration.architecture)
     config = {
         "format": EXPORT_FORMAT,
@@ -71,24 +101,54 @@ def write_model_files(
         "macs": cost.macs,
         "receptive_field_pixels": cost.receptive_field_pixels,
         "input": {
-            "shape": ["N", *configuration.architecture.input_shape],
+            "shape": ["N", *shape],
             "pixels": "0 (background) to 1 (ink), float32",
             "normalisation": asdict(normalisation),
         },
         **configuration.model_dump(mode="json"),
         **about,
+        "files": {
+            name: {**_contents(folder / name), "peak_activation_bytes": size}
+            for name, size in activations.items()
+        },
     }
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+    _write_config(folder, config)
+    return [WEIGHTS, CONFIG, *(name for name in activations if name != WEIGHTS)]
+
+
+def add_measurements(folder: Path, measured: Mapping[str, Mapping[str, float | None]]) -> Any:
+    """Adds to each file in config.json what was measured of it; returns what it says of files."""
+    config = json.loads((folder / CONFIG).read_bytes())
+    for name, numbers in measured.items():
+        config["files"][name].update(numbers)
+    _write_config(folder, config)
+    return config["files"]
+
+
+def float_activation_bytes(program: Program) -> int:
+    """The most bytes that the maps of one image take at once, with four bytes a value.
+
+    The largest sum of maps that live at the same time, the pixels included, when the program is
+    run operation by operation (see `results.models.memory`). A runtime that fuses operations may
+    need less, one that plans worse more.
+    """
+    sizes = [4 * math.prod(shape) for shape in program.shapes]
+    return peak(buffers(program.steps, sizes))
+
+
+def integer_activation_bytes(program: IntegerProgram) -> int:
+    """As `float_activation_bytes`, with one byte a value and four a logit."""
+    *sizes, logits = [math.prod(shape) for shape in program.shapes]
+    return peak(buffers(program.steps, [*sizes, 4 * logits]))
+
+
+def _contents(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _write_config(folder: Path, config: dict[str, Any]) -> None:
     write_atomically(folder / CONFIG, json.dumps(config, indent=2).encode() + b"\n")
-    write_atomically(folder / WEIGHTS, save(tensors))
-    pixels = torch.rand(2, *configuration.architecture.input_shape)
-    model = PixelNetwork(network, normalisation).eval()
-    _write_program(folder / PROGRAM, model, pixels)
-    written = [WEIGHTS, CONFIG, PROGRAM]
-    if onnx_is_installed():
-        _write_onnx(folder / ONNX, model, pixels)
-        written.append(ONNX)
-    return written
 
 
 def onnx_is_installed() -> bool:
@@ -96,40 +156,18 @@ def onnx_is_installed() -> bool:
     return all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
 
 
-def load_exported(folder: Path) -> tuple[PixelNetwork, dict[str, Any]]:
-    """The network of config.json with the weights of model.safetensors, and the configuration.
-
-    Raises NasSearchError if a file is missing or damaged or the two do not fit.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        config = json.loads((folder / CONFIG).read_bytes())
-        configuration = Configuration.model_validate(
-            {name: config[name] for name in ("architecture", "recipe")}
-        )
-        normalisation = Normalisation(**config["input"]["normalisation"])
-        network = build_network(configuration.architecture)
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NasSearchError(f"{folder} is not an intact export: {reason}") from None
-    return PixelNetwork(network, normalisation).eval(), config
-
-
-def _write_program(path: Path, model: PixelNetwork, pixels: torch.Tensor) -> None:
+def _write_program(path: Path, model: nn.Module, pixels: torch.Tensor) -> None:
     batch = torch.export.Dim("batch", min=1)
-    with _quiet():
+    with quiet():
         program = torch.export.export(model, (pixels,), dynamic_shapes={"pixels": {0: batch}})
         for node in program.graph.nodes:  # the paths of this machine are nobody's business
             node.meta.pop("stack_trace", None)
         torch.export.save(program, path)
 
 
-def _write_onnx(path: Path, model: PixelNetwork, pixels: torch.Tensor) -> None:
+def _write_onnx(path: Path, model: nn.Module, pixels: torch.Tensor) -> None:
     batch = torch.export.Dim("batch", min=1)
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             model,
             (pixels,),
@@ -143,17 +181,3 @@ def _write_onnx(path: Path, model: PixelNetwork, pixels: torch.Tensor) -> None:
         for node in program.model.graph:
             node.metadata_props.clear()
         program.save(path, external_data=False)
-
-
-class _quiet(warnings.catch_warnings):  # noqa: N801
-    """Keeps the exporters' own remarks from the terminal."""
-
-    def __enter__(self) -> None:
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        self._level = logging.root.manager.disable
-        logging.disable(logging.WARNING)
-
-    def __exit__(self, *details: Any) -> None:
-        logging.disable(self._level)
-        super().__exit__(*details)

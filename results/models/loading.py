@@ -1,0 +1,240 @@
+"""Opens a model file of any form as a function from pixels to logits.
+
+Files from elsewhere are not trusted. Weights are numbers (safetensors, no pickle), checked against
+a config.json that is checked itself, before memory is taken for them. ONNX is read from memory, so
+it can't name other files. A .pt2 and a .h are programs: PyTorch's own loader unpickles parts of an
+archive, evaluates expressions and guards in it and calls operators it names, and a header is
+compiled and run. They are opened only if the caller says that they are trusted. The checksums in
+config.json tell that a file is the one that was exported, not who exported it.
+"""
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from results.errors import NasSearchError
+from results.models.c_program import CProgram
+from results.models.files import CONFIG, EXPORT_FORMAT, WEIGHTS
+from results.models.pixels import Normalisation, PixelNetwork
+from results.models.quiet import quiet
+from space import footprint
+from space.architecture import Architecture
+from space.network import build_network
+from space.recipe import Recipe
+from space.value import one_line
+
+Model = Callable[[torch.Tensor], torch.Tensor]
+"""From pixels 0..1, float32 (N, 1, 28, 28), to logits, float32 (N, classes)."""
+
+INPUT_SHAPE = (1, 28, 28)
+MOST_CONFIG_BYTES = 1_000_000
+MOST_BYTES = 100_000_000
+MOST_PARAMS = 10_000_000
+MOST_VALUES = 1 << 24
+"""Of one feature map of one image."""
+
+
+class _Normalisation(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    mean: float
+    std: float = Field(gt=0)
+
+
+class _Input(BaseModel):
+    normalisation: _Normalisation
+
+
+class _File(BaseModel):
+    bytes: int
+    sha256: str
+
+
+class _Config(BaseModel):
+    """What opening needs of config.json; it tells more."""
+
+    format: int = Field(ge=1, le=EXPORT_FORMAT)
+    input: _Input
+    architecture: Architecture
+    recipe: Recipe
+    files: dict[str, _File] = {}
+
+
+def open_model(path: Path, *, trusted: bool = False) -> Model:
+    """The model in a file, or in the `model.safetensors` of a folder.
+
+    `trusted`: whether the file may run code. Raises NasSearchError.
+    """
+    if path.is_dir():
+        path = path / WEIGHTS
+    if path.suffix not in _OPENERS:
+        raise NasSearchError(
+            f"{path} is no model file: name a folder that nas-search export wrote, or a file that "
+            f"ends in {', '.join(_OPENERS)}"
+        )
+    if path.suffix in _PROGRAMS and not trusted:
+        raise NasSearchError(
+            f"{path} is a program, and opening it runs what it contains: add --trust if you know "
+            f"who made it, or name a .safetensors or .onnx file"
+        )
+    content = _read(path, MOST_BYTES)
+    _compare(path, content)
+    model = _OPENERS[path.suffix](path, content)
+
+    def logits(pixels: torch.Tensor) -> torch.Tensor:
+        try:
+            found = model(pixels)
+        except Exception as error:  # of whatever runtime it is
+            raise NasSearchError(f"{path} cannot be run: {_reason(error)}") from None
+        if found.dim() != 2 or len(found) != len(pixels):
+            raise NasSearchError(f"{path} does not give logits: it is no export of nas-search")
+        return found
+
+    return logits
+
+
+def load_exported(folder: Path) -> tuple[PixelNetwork, dict[str, Any]]:
+    """The network of config.json with the weights of model.safetensors, and the configuration.
+
+    Raises NasSearchError if a file is missing or damaged or the two do not fit.
+    """
+    path = folder / WEIGHTS
+    content = _read(path, MOST_BYTES)
+    _compare(path, content)
+    return _weights(path, content), json.loads(_read(folder / CONFIG, MOST_CONFIG_BYTES))
+
+
+def _read(path: Path, most: int) -> bytes:
+    try:
+        if path.exists() and not path.is_file():
+            raise NasSearchError(f"{path} is not a file")
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except FileNotFoundError:
+        raise NasSearchError(f"{path} is missing") from None
+    except OSError as error:
+        raise NasSearchError(f"{path} cannot be read: {error.strerror or error}") from None
+    if len(content) > most:
+        raise NasSearchError(f"{path} has more than {most:,} bytes, which is refused")
+    return content
+
+
+def _config(folder: Path) -> _Config:
+    path = folder / CONFIG
+    content = _read(path, MOST_CONFIG_BYTES)
+    try:
+        config = _Config.model_validate_json(content)
+    except ValidationError as error:
+        raise NasSearchError(f"{path} is not that of an export: {one_line(error)}") from None
+    architecture = config.architecture
+    if architecture.input_shape != INPUT_SHAPE:
+        raise NasSearchError(f"{path} describes a network for other images than of 28 x 28 pixels")
+    params = footprint(architecture).params
+    largest = max(math.prod(shape) for shape in architecture.shapes())
+    if params > MOST_PARAMS or largest > MOST_VALUES:
+        raise NasSearchError(
+            f"{path} describes a network of {params:,} parameters and a feature map of {largest:,} "
+            f"values: more than {MOST_PARAMS:,} and {MOST_VALUES:,} are refused"
+        )
+    return config
+
+
+def _compare(path: Path, content: bytes) -> None:
+    """Compares a file with what the config.json beside it, if there is one, says of it."""
+    if not (path.parent / CONFIG).exists():
+        return
+    expected = _config(path.parent).files.get(path.name)
+    if expected is None:
+        return
+    found = _File(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    if found != expected:
+        raise NasSearchError(
+            f"{path} was changed after it was exported: its checksum is not that in {CONFIG}"
+        )
+
+
+def _weights(path: Path, content: bytes) -> PixelNetwork:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    if not (path.parent / CONFIG).exists():
+        raise NasSearchError(f"{path} needs the {CONFIG} that was exported with it beside it")
+    config = _config(path.parent)
+    network = build_network(config.architecture)
+    try:
+        tensors = load(content)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise NasSearchError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+    expected = network.state_dict()
+    for name in sorted(expected.keys() ^ tensors.keys()):
+        what = "lacks" if name in expected else "should not have"
+        raise NasSearchError(f"{path} does not fit {CONFIG}: it {what} {name}")
+    for name, tensor in expected.items():
+        found = tensors[name]
+        if (found.shape, found.dtype) != (tensor.shape, tensor.dtype):
+            raise NasSearchError(
+                f"{path} does not fit {CONFIG}: {name} is {found.dtype} {tuple(found.shape)}, not "
+                f"{tensor.dtype} {tuple(tensor.shape)}"
+            )
+        if not bool(torch.isfinite(found).all()):
+            raise NasSearchError(f"{path} is damaged: {name} has values that are not finite")
+    network.load_state_dict(tensors)
+    normalisation = config.input.normalisation
+    return PixelNetwork(network, Normalisation(normalisation.mean, normalisation.std)).eval()
+
+
+def _program(path: Path, content: bytes) -> Model:
+    try:
+        with quiet():
+            return torch.export.load(io.BytesIO(content)).module()
+    except Exception as error:  # whatever a damaged archive makes PyTorch raise
+        raise NasSearchError(f"{path} is damaged: {_reason(error)}") from None
+
+
+def _onnx(path: Path, content: bytes) -> Model:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise NasSearchError(
+            f"{path} needs ONNX Runtime: pip install onnxruntime, or name a .safetensors file"
+        ) from None
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has an exception for each of its codes
+        raise NasSearchError(f"{path} is damaged: {_reason(error)}") from None
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    described = [(each.name, each.type, tuple(each.shape[1:])) for each in inputs]
+    if described != [("pixels", "tensor(float)", INPUT_SHAPE)] or len(outputs) != 1:
+        raise NasSearchError(f"{path} does not take pixels alone: it is no export of nas-search")
+
+    def logits(pixels: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(session.run(None, {"pixels": pixels.numpy()})[0])
+
+    return logits
+
+
+def _header(path: Path, content: bytes) -> Model:
+    try:
+        return CProgram(content.decode(errors="replace"))
+    except NasSearchError as error:
+        raise NasSearchError(f"{path}: {error}") from None
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+_OPENERS: dict[str, Callable[[Path, bytes], Model]] = {
+    ".safetensors": _weights,
+    ".onnx": _onnx,
+    ".pt2": _program,
+    ".h": _header,
+}
+_PROGRAMS = (".pt2", ".h")

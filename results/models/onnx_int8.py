@@ -1,0 +1,144 @@
+"""A quantised network as an ONNX model with QuantizeLinear and DequantizeLinear.
+
+Between a quantised map and the next stands the real operation; ONNX Runtime and other runtimes
+replace the three by one in whole numbers. Scales and zero points are those of the program, so the
+numbers are the same up to the last place of a rounding.
+"""
+
+from typing import Any
+
+import torch
+
+from results.models.program import Add, Pool, Scale
+from results.models.quantised import Grid, IntegerConv, IntegerProgram, IntegerStep
+
+OPSET = 17
+IR_VERSION = 8
+
+SIGNED = 128
+"""Maps are int8 here, not uint8: with int8 weights and uint8 maps ONNX Runtime uses, on x86
+processors without VNNI, an instruction that saturates at 16 bits."""
+
+
+def int8_onnx(program: IntegerProgram) -> bytes:
+    """The model file: pixels 0..1 float32 (N, 1, H, W) to logits (N, classes)."""
+    return _Writer(program).model()
+
+
+class _Writer:
+    def __init__(self, program: IntegerProgram) -> None:
+        from onnx import helper
+
+        self._make = helper
+        self._program = program
+        self._nodes: list[Any] = []
+        self._tensors: dict[str, torch.Tensor] = {}
+        self._shared: dict[bytes, str] = {}
+
+    def model(self) -> bytes:
+        from onnx import TensorProto, checker, numpy_helper
+
+        make, program = self._make, self._program
+        self._quantise("pixels", 0)
+        for number, step in enumerate(program.steps, start=1):
+            real = self._real(number, step)
+            if number < len(program.steps):
+                self._quantise(real, number)
+            else:
+                self._node("Flatten", [real], "logits", axis=1)
+        graph = make.make_graph(
+            self._nodes,
+            "nas-search",
+            [
+                make.make_tensor_value_info(
+                    "pixels", TensorProto.FLOAT, ["batch", *program.input_shape]
+                )
+            ],
+            [
+                make.make_tensor_value_info(
+                    "logits", TensorProto.FLOAT, ["batch", program.shapes[-1][0]]
+                )
+            ],
+            [
+                numpy_helper.from_array(tensor.numpy(), name)
+                for name, tensor in self._tensors.items()
+            ],
+        )
+        model = make.make_model(
+            graph, opset_imports=[make.make_opsetid("", OPSET)], producer_name="nas-search"
+        )
+        model.ir_version = IR_VERSION
+        checker.check_model(model)
+        written: bytes = model.SerializeToString()
+        return written
+
+    def _quantise(self, real: str, number: int) -> None:
+        """From a real map to its 8-bit numbers and back: the map `map{number}`."""
+        grid = self._program.grids[number]
+        scale = self._constant(f"scale{number}", torch.tensor(grid.scale))
+        zero = self._constant(
+            f"zero{number}", torch.tensor(grid.zero_point - SIGNED, dtype=torch.int8)
+        )
+        self._node("QuantizeLinear", [real, scale, zero], f"numbers{number}")
+        self._node("DequantizeLinear", [f"numbers{number}", scale, zero], f"map{number}")
+
+    def _real(self, number: int, step: IntegerStep) -> str:
+        """The operation on real maps; the name of its output."""
+        op, output = step.op, f"real{number}"
+        inputs = [f"map{each}" for each in step.inputs]
+        if isinstance(op, IntegerConv):
+            constants = self._weights(number, op, self._program.grids[step.inputs[0]])
+            return self._node(
+                "Conv",
+                [*inputs, *constants],
+                output,
+                strides=[op.stride] * 2,
+                pads=[op.padding] * 4,
+                group=op.groups,
+            )
+        if isinstance(op, Scale):
+            factor, shift = (
+                self._constant(f"{name}{number}", value.float().view(-1, 1, 1))
+                for name, value in (("factor", op.factor), ("shift", op.shift))
+            )
+            product = self._node("Mul", [*inputs, factor], f"product{number}")
+            return self._node("Add", [product, shift], output)
+        if isinstance(op, Pool):
+            kind = {"max": "MaxPool", "average": "AveragePool"}[op.kind]
+            return self._node(
+                kind, inputs, output, kernel_shape=list(op.window), strides=[op.stride] * 2
+            )
+        assert isinstance(op, Add)
+        return self._node("Add", inputs, output)
+
+    def _weights(self, number: int, op: IntegerConv, source: Grid) -> tuple[str, str]:
+        """The names of the real weight and bias, which come from whole numbers."""
+        # A scale of DequantizeLinear is positive, so a sign goes to the weights; and it leaves the
+        # bias within 32 bits, also where weights have next to no influence.
+        scale = torch.maximum(op.weight_scale.abs(), op.bias.abs() / source.scale / 2**30)
+        scale = torch.where(scale > 0, scale, 1.0)
+        weight = (op.weight * (op.weight_scale / scale).view(-1, 1, 1, 1)).round().to(torch.int8)
+        bias = (op.bias / (scale * source.scale)).round().to(torch.int32)
+        # Applications of shared weights share them here too.
+        shared = self._shared.setdefault(weight.numpy().tobytes(), f"weight{number}")
+        self._constant(shared, weight)
+        self._dequantise(shared, f"real_weight{number}", scale)
+        self._constant(f"bias{number}", bias)
+        self._dequantise(f"bias{number}", f"real_bias{number}", scale * source.scale)
+        return f"real_weight{number}", f"real_bias{number}"
+
+    def _dequantise(self, numbers: str, real: str, scale: torch.Tensor) -> None:
+        """Whole numbers (channels, ...) to real ones, with a scale per channel."""
+        zeros = torch.zeros(len(scale), dtype=self._tensors[numbers].dtype)
+        names = [
+            self._constant(f"{real}_scale", scale.float()), self._constant(f"{real}_zero", zeros)
+        ]  # fmt: skip
+        self._node("DequantizeLinear", [numbers, *names], real, axis=0)
+
+    def _constant(self, name: str, tensor: torch.Tensor) -> str:
+        self._tensors[name] = tensor
+        return name
+
+    def _node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        self._nodes.append(self._make.make_node(kind, inputs, [output], **attributes))
+        return output
