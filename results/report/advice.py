@@ -116,7 +116,8 @@ def epochs(found: Findings) -> str:
         return ""
     return (
         f"More epochs (`--epochs {2 * found.settings.epochs}` and another `--study`): the most "
-        f"accurate network still gained {gain:.2f} points over its last {count(found.settings.sustain, 'epoch')}."
+        f"accurate network still gained {gain:.2f} points over its last "
+        f"{count(found.settings.sustain, 'epoch')}."
     )
 
 
