@@ -115,8 +115,9 @@ def epochs(found: Findings) -> str:
     if gain is None:
         return ""
     return (
-        f"More epochs (`--epochs {2 * found.settings.epochs}`): the most accurate network still "
-        f"gained {gain:.2f} points over its last {count(found.settings.sustain, 'epoch')}."
+        f"More epochs (`--epochs {2 * found.settings.epochs}` and another `--study`): the most "
+        f"accurate network still gained {gain:.2f} points over its last "
+        f"{count(found.settings.sustain, 'epoch')}."
     )
 
 

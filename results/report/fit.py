@@ -68,6 +68,8 @@ def steadiness(found: Findings) -> str:
     )
     if spread <= CLEAR * noise:
         return f"{said}, no more than two standard errors ({CLEAR * noise:.2f}): it is steady."
+    if rise(found) is not None:
+        return f"{said}, but was still rising, so how steady it is can't be told."
     return (
         f"{said}, more than two standard errors ({CLEAR * noise:.2f}): it is unsteady, and its "
         f"sustained accuracy depends on where training happens to stop."

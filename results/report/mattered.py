@@ -48,15 +48,17 @@ def size(found: Findings) -> str:
             f"What more parameters are worth can't be told: evidence is thin with "
             f"{count(len(found.complete), 'complete trial')}."
         )
-    middle, low, high = (100 * (each - 1) for each in (worth.ratio, worth.low, worth.high))
-    interval = (
-        f"({CONFIDENCE:.0%} interval {low:+.0f} to {high:+.0f}%, n = {len(found.complete):,} "
-        f"complete trials)"
-    )
+    of = f"n = {count(len(found.complete), 'complete trial')}"
     if worth.low < 1 < worth.high:
-        return said + f"Over all trials, size made no clear difference to the errors {interval}."
+        return said + (
+            f"Over all trials, size made no clear difference: twice the parameters went with "
+            f"between {_change(worth.low)} and {_change(worth.high)} errors "
+            f"({CONFIDENCE:.0%} interval, {of})."
+        )
+    nearer, further = sorted((worth.low, worth.high), key=lambda each: abs(each - 1))
     return said + (
-        f"Over all trials, twice the parameters went with {middle:+.0f}% errors {interval}."
+        f"Over all trials, twice the parameters went with {_change(worth.ratio)} errors "
+        f"({CONFIDENCE:.0%} interval {100 * abs(nearer - 1):.0f} to {_change(further)}; {of})."
     )
 
 
@@ -89,19 +91,20 @@ def choices(found: Findings) -> list[str]:
     ]
 
 
+def _change(ratio: float) -> str:
+    """A ratio of errors, as so many percent fewer or more."""
+    return f"{100 * abs(ratio - 1):.0f}% {'fewer' if ratio < 1 else 'more'}"
+
+
 def _difference(effect: Effect, effects: Effects) -> str:
     against = effect.others if effect.others != "another" else "other levels"
-    fewer = effect.ratio < 1
-    change, low, high = (
-        100 * abs(each - 1)
-        for each in (effect.ratio, *sorted((effect.low, effect.high), reverse=fewer))
-    )
-    points = abs(effects.points(effect.ratio))
+    low, high = sorted(100 * abs(each - 1) for each in (effect.low, effect.high))
+    points = effects.points(effect.ratio)
     return (
-        f"**{effect.choice}: {effect.level}** went with {change:.0f}% "
-        f"{'fewer' if fewer else 'more'} errors than {against} ({low:.0f} to {high:.0f}%; "
-        f"{effect.with_level} trials with, {effect.without} without). At the typical accuracy of "
-        f"{100 - effects.typical_error:.2f}% that is {points:.2f} points."
+        f"**{effect.choice}: {effect.level}** went with "
+        f"{_change(effect.ratio)} errors than {against} ({low:.0f} to {high:.0f}%; "
+        f"{effect.with_level} trials with, {effect.without} without): at the typical accuracy of "
+        f"{100 - effects.typical_error:.2f}%, {points:+.2f} points."
     )
 
 
