@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -185,6 +186,34 @@ def test_a_description_that_cannot_be_is_refused(
 ) -> None:
     change(copy, change_config)
     assert said in refusal(copy / "model.safetensors")
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "../weights.bin"])
+def test_onnx_reads_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str
+) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    Path(location).write_bytes(bytes(4 * 784))
+    weights = onnx.TensorProto(name="weights", data_type=onnx.TensorProto.FLOAT, dims=[784])
+    weights.data_location = onnx.TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value=location)
+    make = onnx.helper
+    graph = make.make_graph(
+        [
+            make.make_node("Flatten", ["pixels"], ["flat"]),
+            make.make_node("Add", ["flat", "weights"], ["logits"]),
+        ],
+        "reads another file",
+        [make.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, ["N", 1, 28, 28])],
+        [make.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ["N", 784])],
+        [weights],
+    )
+    model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)])
+    model.ir_version = 8
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    assert "damaged" in refusal(folder / "model.onnx")
 
 
 def test_what_is_no_model_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

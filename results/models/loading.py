@@ -1,17 +1,19 @@
 """Opens a model file of any form as a function from pixels to logits.
 
 Files from elsewhere are not trusted. Weights are numbers (safetensors, no pickle), checked against
-a config.json that is checked itself, before memory is taken for them. ONNX is read from memory, so
-it can't name other files. A .pt2 and a .h are programs: PyTorch's own loader unpickles parts of an
-archive, evaluates expressions and guards in it and calls operators it names, and a header is
-compiled and run. They are opened only if the caller says that they are trusted. The checksums in
-config.json tell that a file is the one that was exported, not who exported it.
+a config.json that is checked itself, before memory is taken for them. An ONNX model is opened in
+an empty folder, so that weights it says lie in other files are not found. A .pt2 and a .h are
+programs: PyTorch's own loader unpickles parts of an archive, evaluates expressions and guards in it
+and calls operators it names, and a header is compiled and run. They are opened only if the caller
+says that they are trusted. The checksums in config.json tell that a file is the one that was
+exported, not who exported it.
 """
 
 import hashlib
 import io
 import json
 import math
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -206,7 +208,10 @@ def _onnx(path: Path, content: bytes) -> Model:
             f"{path} needs ONNX Runtime: pip install onnxruntime, or name a .safetensors file"
         ) from None
     try:
-        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+        with tempfile.TemporaryDirectory() as folder:
+            alone = Path(folder) / "model.onnx"
+            alone.write_bytes(content)
+            session = onnxruntime.InferenceSession(str(alone), providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has an exception for each of its codes
         raise NasSearchError(f"{path} is damaged: {_reason(error)}") from None
     inputs, outputs = session.get_inputs(), session.get_outputs()
