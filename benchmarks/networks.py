@@ -1,16 +1,17 @@
 """The networks that are measured, all with a published recipe that both sides can run."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import islice
 from typing import Any
 
 from space import Configuration, Conv, SearchSpace, baseline, footprint
 
 BUDGET = 10_000
 DRAWS = 301
-"""Draws of which the median network is the middle one: feasible, and normalised, since without
-BatchNorm the recipe it borrows would often not train it."""
+"""Draws of which the median network is the middle one. They are normalised, since without BatchNorm
+the recipe it borrows would often not train it."""
 
 
 @cache
@@ -26,18 +27,21 @@ def configurations() -> dict[str, Configuration]:
 
 def median_draw() -> Configuration:
     """The draw with the median of the MACs of `DRAWS` suitable ones; always the same."""
+    found = [(footprint(each.architecture).macs, each) for each in islice(draws(), DRAWS)]
+    return sorted(found, key=lambda each: each[0])[DRAWS // 2][1]
+
+
+def draws() -> Iterator[Configuration]:
+    """Random networks with BatchNorm below the budget, with their recipes; always the same."""
     space = SearchSpace.for_budget(BUDGET)
     trial = _RandomTrial(random.Random(0))
-    suitable: list[tuple[int, Configuration]] = []
-    while len(suitable) < DRAWS:
+    while True:
         drawn = space.sample(trial)
-        cost = footprint(drawn.architecture)
         normalised = any(
             isinstance(layer, Conv) and "norm" in layer.then for layer in drawn.architecture.layers
         )
-        if cost.params < BUDGET and normalised:
-            suitable.append((cost.macs, drawn))
-    return sorted(suitable, key=lambda each: each[0])[DRAWS // 2][1]
+        if normalised and footprint(drawn.architecture).params < BUDGET:
+            yield drawn
 
 
 def _as_published(name: str) -> Configuration:

@@ -118,7 +118,7 @@ def export(
         say("quantising, calibrated on training images ...")
     folded = fold(lower(model, configuration.architecture.input_shape))
     title = f"{study.study_name}, trial {record.number}"
-    calibration = _calibration(digits.all_training)
+    calibration = calibration_images(digits.all_training)
     forms, integer_accuracy = _forms(
         folded,
         further,
@@ -226,7 +226,7 @@ def _weights(
     )
 
 
-def _calibration(training: Examples) -> "torch.Tensor":
+def calibration_images(training: Examples) -> "torch.Tensor":
     """Training images that ranges are taken from, uint8 (N, 1, 28, 28), drawn from a fixed seed."""
     import torch
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from results.markdown import count, table
 from results.models.files import (
     CONFIG,
     FOLDED_ONNX,
@@ -50,7 +51,7 @@ def model_card(
         f"{split.test:,} test images correctly; what can be expected of the network when it is "
         "trained anew stands under Accuracy.",
         "## Layers\n\n"
-        + _table(
+        + table(
             ("layer", "output", "parameters", "MACs", "receptive field"),
             [
                 (
@@ -68,9 +69,9 @@ def model_card(
         "## Accuracy\n\n" + _accuracy(settings, record, runs, weights_from, test_accuracy),
         "## Protocol\n\n"
         f"Found by nas-search, trial {record.number}. Chosen on validation accuracy: trained on "
-        f"{split.training - split.validation:,} images for {_count(settings.epochs, 'epoch')}, "
+        f"{split.training - split.validation:,} images for {count(settings.epochs, 'epoch')}, "
         f"measured after each on {split.validation:,} images held out (split stratified, seeded). "
-        f"*Sustained* accuracy is the lowest of the last {_count(settings.sustain, 'epoch')}. "
+        f"*Sustained* accuracy is the lowest of the last {count(settings.sustain, 'epoch')}. "
         + (
             f"Confirmed by retraining on all {split.training:,} training images from seeds fixed "
             f"beforehand, measured on the {split.test:,} test images, which nothing was chosen by. "
@@ -107,7 +108,7 @@ def _accuracy(
         return "\n".join(lines)
     sd = f", standard deviation {outcome['sd']:.3f}" if outcome["sd"] is not None else ""
     lines.append(
-        f"- Confirmed over {_count(outcome['seeds'], 'seed')}: sustained test accuracy mean "
+        f"- Confirmed over {count(outcome['seeds'], 'seed')}: sustained test accuracy mean "
         f"{outcome['mean']:.3f}%{sd}, worst seed {outcome['worst']:.2f}%; {outcome['holding']} of "
         f"{outcome['seeds']} hold {settings.target}%."
     )
@@ -120,9 +121,9 @@ def _accuracy(
         )
         for run in runs
     ]
-    last = f"last {_count(settings.sustain, 'epoch')} (test)"
+    last = f"last {count(settings.sustain, 'epoch')} (test)"
     header = ("seed", "sustained (test)", last, "training")
-    return "\n".join(lines) + "\n\n" + _table(header, rows)
+    return "\n".join(lines) + "\n\n" + table(header, rows)
 
 
 def _recipe(recipe: Recipe) -> str:
@@ -132,7 +133,7 @@ def _recipe(recipe: Recipe) -> str:
         del described["step_epochs"], described["step_factor"]
     if recipe.schedule != "one_cycle":
         del described["warmup_fraction"]
-    return _table(
+    return table(
         ("setting", "value"),
         [
             (name, f"{value:.5g}" if isinstance(value, float) else str(value))
@@ -144,7 +145,7 @@ def _recipe(recipe: Recipe) -> str:
 def forms_section(forms: Mapping[str, Mapping[str, Any]], remarks: Sequence[str]) -> str:
     """The table of the forms, what its columns mean, and the remarks."""
     rows = [(f"`{name}`", *form_cells(name, about)) for name, about in forms.items()]
-    return "\n\n".join([_table(("file", *FORM_COLUMNS), rows), _FORMS_TEXT, *remarks])
+    return "\n\n".join([table(("file", *FORM_COLUMNS), rows), _FORMS_TEXT, *remarks])
 
 
 FORM_COLUMNS = ("what", "bytes", "activations, bytes", "test accuracy", "logits off by")
@@ -236,12 +237,3 @@ logits = model(pixels)
 int digit = nas_search_predict(pixels);
 ```""",
 }
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
