@@ -18,6 +18,7 @@ from results.models.fold import fold
 from results.models.pixels import Normalisation, PixelNetwork
 from results.models.program import lower
 from results.models.quantise import quantise
+from results.settings import DatasetName
 from results.versions import device_name, versions
 from search.data import MEAN, STD, find
 from search.export import calibration_images
@@ -39,7 +40,7 @@ def networks(count: int) -> dict[str, Configuration]:
 @click.option("--epochs", default=3, show_default=True, help="Of each training, seed 0.")
 @click.option("--dataset", type=click.Choice(["mnist", "mnist-sample"]), help="As nas-search's.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="As nas-search's.")
-def main(count: int, epochs: int, dataset: str | None, data_dir: Path | None) -> None:
+def main(count: int, epochs: int, dataset: DatasetName | None, data_dir: Path | None) -> None:
     """Prints test accuracies (percent) before and after quantisation, and what is lost."""
     torch.set_num_threads(1)
     digits = find(dataset, data_dir, click.echo).load()

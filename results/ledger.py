@@ -205,15 +205,19 @@ class Ledger(_CachedStorage):
     @contextmanager
     def at_once(self) -> Iterator[None]:
         """System attributes of the study that are set within are written together at the end, so
-        that others read either all of them or none. For one thread."""
-        self._together = {}
-        try:
-            yield
-            if self._together:
-                with self._transaction() as connection:
-                    rows.set_study_attributes(connection, self._study_id, self._together)
-        finally:
-            self._together = None
+        that others read either all of them or none. For one thread.
+
+        Of several processes at once one waits for the other, so what is read within is what will be
+        replaced.
+        """
+        with self._transaction() as connection:
+            rows.lock_study(connection, self._study_id)
+            self._together = {}
+            try:
+                yield
+                rows.set_study_attributes(connection, self._study_id, self._together)
+            finally:
+                self._together = None
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         if self._together is None:

@@ -38,10 +38,11 @@ def publish(study: "optuna.Study") -> None:
         time_chart(study),
     )
     note = _spaced(leaderboard(trials, confirmations(study), settings))
+    figures = [figure(chart) for chart in charts]
     with study._storage.at_once():
         save_note(study, note)
-        for name, chart in zip(PLOTS, charts, strict=True):
-            save_plotly_graph_object(study, figure(chart), graph_object_id=name)
+        for name, drawn in zip(PLOTS, figures, strict=True):
+            save_plotly_graph_object(study, drawn, graph_object_id=name)
 
 
 def _spaced(markdown: str) -> str:

@@ -132,7 +132,7 @@ class Rows:
 
 def insert_trial(connection: "Connection", study_id: int, trial: FrozenTrial) -> tuple[int, int]:
     """Makes a trial with the state and times of this one; returns its id and number."""
-    _lock_study(connection, study_id)  # numbers are counted, so of two at once one has to wait
+    lock_study(connection, study_id)  # numbers are counted, so of two at once one has to wait
     row = {
         "study_id": study_id,
         "state": trial.state,
@@ -151,7 +151,7 @@ def insert_trial(connection: "Connection", study_id: int, trial: FrozenTrial) ->
     return trial_id, number
 
 
-def _lock_study(connection: "Connection", study_id: int) -> None:
+def lock_study(connection: "Connection", study_id: int) -> None:
     """Until the transaction ends. Writing to the study's row locks it on every database; Optuna
     itself locks the same row (SQLite has one writer at most)."""
     of_study = _STUDIES.c.study_id == study_id
@@ -161,8 +161,9 @@ def _lock_study(connection: "Connection", study_id: int) -> None:
 def set_study_attributes(
     connection: "Connection", study_id: int, attributes: Mapping[str, Any]
 ) -> None:
-    """Writes system attributes of a study, in the place of those with the same keys."""
-    _lock_study(connection, study_id)
+    """Writes system attributes of a locked study, in the place of those with the same keys."""
+    if not attributes:
+        return
     connection.execute(
         delete(_STUDY_ATTRIBUTES).where(
             _STUDY_ATTRIBUTES.c.study_id == study_id, _STUDY_ATTRIBUTES.c.key.in_(list(attributes))

@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from results.errors import NasSearchError
 from search.commands import COMMANDS
-from search.options import study_options
+from search.options import STUDY_NAME, study_options
 from search.strategy import PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of SIGINT."""
-
-STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 @click.group(invoke_without_command=True, context_settings={"max_content_width": 100})

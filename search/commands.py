@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from search.options import open_study, study_options
+from search.options import open_study, report_folder, study_options
 
 
 @click.command()
@@ -179,6 +179,7 @@ def report(
     from search.data import find_at_hand
 
     opened = open_study(study, storage, out)
+    folder = folder or report_folder(out, opened.study_name)
     settings, runs = settings_of(opened), confirmations(opened)
     source = find_at_hand(settings.dataset, data_dir)
     test = source.load().test if source and runs else None
@@ -191,7 +192,7 @@ def report(
     )
     made = make_report(found, datetime.datetime.now(datetime.UTC))
     click.echo(headline(found))
-    for path in write_report(made, folder or out / "reports" / opened.study_name):
+    for path in write_report(made, folder):
         click.echo(f"  {path}")
 
 

@@ -17,6 +17,7 @@ from results.errors import NasSearchError
 from results.ledger import Ledger, database_of
 from search.narrow import in_one_column
 from search.readable import make_readable
+from search.study import FOLDER_KEY
 
 if TYPE_CHECKING:
     import optuna
@@ -32,7 +33,7 @@ class _Readers(_CachedStorage):
 
     def __init__(self, database: "optuna.storages.RDBStorage") -> None:
         super().__init__(database)
-        self._ledgers: dict[int, Ledger] = {}
+        self._ledgers: dict[int, tuple[object, Ledger]] = {}
         self._making = threading.Lock()
 
     def get_all_trials(
@@ -41,11 +42,18 @@ class _Readers(_CachedStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
+        # SQLite gives the number of a deleted study to the next one.
+        name = self.get_study_name_from_id(study_id)
+        study = name, self.get_study_user_attrs(study_id).get(FOLDER_KEY)
         with self._making:
-            if study_id not in self._ledgers:
-                name = self.get_study_name_from_id(study_id)
-                self._ledgers[study_id] = Ledger(self._backend, name)
-        return self._ledgers[study_id].get_all_trials(study_id, deepcopy, states)
+            known, ledger = self._ledgers.get(study_id, (None, None))
+            if ledger is None or known != study:
+                ledger = Ledger(self._backend, name)
+                self._ledgers[study_id] = study, ledger
+        return ledger.get_all_trials(study_id, deepcopy, states)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self._backend.get_trial(trial_id)  # for the same reason
 
 
 class _Quiet(WSGIRequestHandler):

@@ -72,7 +72,7 @@ class Objective:
             self._hand_back(trial)
             raise
         except Exception as error:
-            message = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            message = _one_line(error)
             trial.set_user_attr("error", message)
             self._tell(Finished(trial.number, "failed", params, None, message))
             raise TrialError(message) from error
@@ -120,21 +120,42 @@ class Objective:
         if reason:
             attributes["reason"] = reason
         state: State = "complete" if is_complete else "pruned"
+        remark = ""
         if earlier is None:
             path = checkpoint_path(self._folder, trial.number)
+            attributes["checkpoint"] = str(path)
             about = {**trial.user_attrs, **attributes, "study": self._plan.study}
             save_checkpoint(self._plan.out / path, run.network, configuration, about)
-            attributes["checkpoint"] = str(path)
-            with self.clock.measuring("drawing"):
-                record = TrialRecord(trial.number, state, None, trial.params, about)
-                out = self._plan.out
-                keep_artifacts(trial, record, self._settings, out / path, out)
+            if fault := self._keep_pictures(trial, state, about):
+                attributes["pictures_error"] = fault
+                remark = f"without pictures ({fault})"
         self._set(trial, {**attributes, **time_attributes(self._lap())})
         if earlier is not None:
             state, reason = "duplicate", f"same as trial {earlier.number}"
         return Finished(
-            trial.number, state, params, attributes["sustained"], reason, is_complete=is_complete
+            trial.number,
+            state,
+            params,
+            attributes["sustained"],
+            ", ".join(filter(None, (reason, remark))),
+            is_complete=is_complete,
         )
+
+    def _keep_pictures(self, trial: "optuna.Trial", state: State, about: dict[str, Any]) -> str:
+        """What is there to see of a trained trial; says what went wrong ("" if nothing).
+
+        Nothing but a picture is lost by that: not the trial, which took long to train.
+        """
+        out = self._plan.out
+        record = TrialRecord(trial.number, state, None, trial.params, about)
+        try:
+            with self.clock.measuring("drawing"):
+                keep_artifacts(trial, record, self._settings, out / about["checkpoint"], out)
+        except (StorageInternalError, UpdateFinishedTrialError):
+            raise
+        except Exception as error:
+            return _one_line(error)
+        return ""
 
     def _training(self, trial: "optuna.Trial", configuration: Configuration) -> TrainingRun:
         context = self._context
@@ -198,3 +219,7 @@ class Objective:
                 train_seconds=round(each.train_seconds, 4),
                 evaluation_seconds=round(each.evaluation_seconds, 4),
             )
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"

@@ -1,13 +1,20 @@
 """Options that several commands take, and what they mean."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from results.errors import NasSearchError
+
 if TYPE_CHECKING:
     import optuna
+
+
+STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""Also names a folder. Studies can be given other names by other programs."""
 
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,3 +57,13 @@ def open_study(study: str | None, storage: str | None, out: Path) -> "optuna.Stu
     opened = open_storage(url, create=False)
     with storage_errors(shown_url(url)):
         return with_ledger(load_study(opened, study))
+
+
+def report_folder(out: Path, study: str) -> Path:
+    """Where the report of a study goes. Raises NasSearchError if its name can't name a folder."""
+    if not STUDY_NAME.fullmatch(study):
+        raise NasSearchError(
+            "the name of this study can't name a folder: name one for the report, as in "
+            "nas-search report myreport"
+        )
+    return out / "reports" / study

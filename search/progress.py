@@ -192,7 +192,7 @@ def describe(event: Finished) -> str:
     """The end of a training in a few words."""
     accuracy = f"{event.sustained:.2f}%" if event.sustained is not None else ""
     ending = {
-        "complete": f"sustained {accuracy}",
+        "complete": f"sustained {accuracy}" + (f", {event.note}" if event.note else ""),
         "pruned": f"{event.note}, lowest so far {accuracy}",
         "failed": f"failed, {event.note}",
         "duplicate": event.note,

@@ -26,9 +26,10 @@ _OF_STUDIES = (SETTINGS_KEY, f"{TIMING_KEY}:", "confirmation:")
 
 def make_readable() -> None:
     """From now on, of every study this process serves."""
-    from optuna_dashboard import _app
+    from optuna_dashboard import _app, _serializer
 
-    setattr(_app, "serialize_study_detail", _readable(_app.serialize_study_detail))  # noqa: B010
+    readable = _readable(_serializer.serialize_study_detail)
+    setattr(_app, "serialize_study_detail", readable)  # noqa: B010
 
 
 def _readable(serialize: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:

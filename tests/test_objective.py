@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 import pytest
 
+from results import artifacts
 from results.checkpoint import load_checkpoint
 from results.errors import NasSearchError
 from results.record import TrialRecord, confirmations, records
@@ -21,6 +22,7 @@ from search.events import Event, Finished
 from search.lane import make_lane
 from search.objective import Objective, TrialError
 from search.plan import Plan
+from search.progress import describe
 from search.register import Register
 from search.strategy import make_pruner, make_sampler
 from search.train import EpochMetrics, evaluate
@@ -170,11 +172,28 @@ def test_exception_in_a_trial_is_recorded_and_the_study_goes_on(
     assert bench.run(SMALL).state == "complete"
 
 
-@pytest.mark.parametrize("folder", ["bench", "artifacts"])
-def test_full_disk_ends_the_run_and_hands_the_trial_back(bench: Bench, folder: str) -> None:
-    blocked = bench.plan.out / folder
+@pytest.mark.parametrize("fault", [ValueError("no ink\nat all"), OSError(28, "No space left")])
+def test_a_trained_trial_outlives_its_pictures(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    def draw(*_: object, **__: object) -> bytes:
+        raise fault
+
+    monkeypatch.setattr(artifacts, "network_png", draw)
+    record = bench.run(SMALL)
+    assert record.state == "complete"
+    assert type(fault).__name__ in record.attributes["pictures_error"]
+    load_checkpoint(bench.plan.out / record.attributes["checkpoint"])
+    said = [describe(each) for each in bench.told if isinstance(each, Finished)]
+    assert "without pictures" in said[0]
+    monkeypatch.undo()
+    assert "pictures_error" not in bench.run(BASELINES["1.3"]).attributes
+
+
+def test_full_disk_ends_the_run_and_hands_the_trial_back(bench: Bench) -> None:
+    blocked = bench.plan.out / "bench"
     blocked.touch()
-    with pytest.raises(OSError, match=folder):
+    with pytest.raises(OSError, match="bench"):
         bench.run(SMALL)
     assert [each.state for each in records(bench.study)] == ["cut off", "waiting"]
     blocked.unlink()
