@@ -18,9 +18,8 @@ from results.models.fold import fold
 from results.models.pixels import Normalisation, PixelNetwork
 from results.models.program import lower
 from results.models.quantise import quantise
-from results.settings import DatasetName
 from results.versions import device_name, versions
-from search.data import MEAN, STD, find
+from search.data import MEAN, STD, DatasetName, find
 from search.export import calibration_images
 from search.train import TrainingRun
 from search.verify import accuracy
