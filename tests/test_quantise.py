@@ -42,6 +42,15 @@ def test_logits_are_close_to_those_of_the_network(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY_OP)
+def test_rounding_does_not_add_up_to_a_bias(name: str) -> None:
+    model, pixels = fitted(EVERY_OP[name], 0), digits(0, 64).float() / 255
+    with torch.no_grad():
+        expected = model(pixels)
+    bias = (quantised(model)(pixels) - expected).mean(0)
+    assert bias.abs().max() < 0.02 * expected.std(0).mean()
+
+
+@pytest.mark.parametrize("name", EVERY_OP)
 def test_onnx_runtime_computes_the_same_up_to_roundings(name: str) -> None:
     program = quantised(fitted(EVERY_OP[name], 0))
     pixels = digits(1_000, 1_100).float() / 255

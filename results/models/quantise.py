@@ -1,7 +1,10 @@
 """Post-training static quantisation: a folded program to one in whole numbers.
 
 Weights are symmetric, a scale per output channel; maps have a scale and zero point each, from the
-lowest and the highest value they hold for some training images.
+lowest and the highest value they hold for some training images. What rounding does to the mean of a
+channel is corrected in the biases, one layer after another, so that it does not add up (empirical
+bias correction, Nagel et al., "Data-Free Quantization through Weight Equalization and Bias
+Correction", ICCV 2019).
 """
 
 import math
@@ -21,6 +24,7 @@ from results.models.quantised import (
     IntegerProgram,
     IntegerStep,
     Requantisation,
+    sums,
 )
 
 CALIBRATION_IMAGES = 1_024
@@ -41,7 +45,7 @@ def quantise(program: Program, pixels: torch.Tensor) -> IntegerProgram:
     Raises NasSearchError if a convolution sums up too many products for 32 bits.
     """
     fused = list(_fused(program))
-    quantiser = _Quantiser(program, _ranges(program, {each.last for each in fused}, pixels))
+    quantiser = _Quantiser(program, pixels)
     for each in fused:
         quantiser.add(each)
     return IntegerProgram(program.input_shape, tuple(quantiser.steps))
@@ -51,11 +55,13 @@ def quantise(program: Program, pixels: torch.Tensor) -> IntegerProgram:
 class _Fused:
     """Steps that become one: a convolution with a factor and shift behind it and then a ReLU.
 
-    A ReLU needs no work: the range of its map begins at zero. `last` is the number of that map.
+    A ReLU needs no work: the range of its map begins at zero. `last` is the number of that map,
+    `linear` of the one before the ReLU.
     """
 
     op: Op
     inputs: tuple[int, ...]
+    linear: int
     last: int
     scale: Scale | None = None
 
@@ -73,23 +79,25 @@ def _fused(program: Program) -> Iterator[_Fused]:
 
     while steps:
         number, step = steps.pop(0)
-        fused = _Fused(step.op, step.inputs, number)
+        fused = _Fused(step.op, step.inputs, number, number)
         if isinstance(step.op, Conv) and follows(Scale):
             number, behind = steps.pop(0)
             assert isinstance(behind.op, Scale)
-            fused = replace(fused, last=number, scale=behind.op)
+            fused = replace(fused, linear=number, last=number, scale=behind.op)
         if isinstance(step.op, Conv | Scale) and follows(Relu):
             fused = replace(fused, last=steps.pop(0)[0])
         yield fused
 
 
 class _Quantiser:
-    """Writes the steps, one after another. `ranges` are those of the maps, by their number."""
+    """Writes the steps, one after another, and runs each on the calibration images."""
 
-    def __init__(self, program: Program, ranges: dict[int, tuple[float, float]]) -> None:
+    def __init__(self, program: Program, pixels: torch.Tensor) -> None:
         self.steps: list[IntegerStep] = []
         self._shapes = program.shapes
-        self._ranges = ranges
+        self._observed = _observe(program, pixels)
+        self._maps = [pixels]
+        """In whole numbers; uint8, as all but the logits are."""
         self._grids = [PIXELS]
         self._numbers = {0: 0}
         """Of the maps in whole numbers, by their number in the program."""
@@ -100,9 +108,22 @@ class _Quantiser:
         inputs = tuple(self._numbers[each] for each in fused.inputs)
         sources = [self._grids[each] for each in inputs]
         op, grid, requantisation = self._op(fused, sources)
-        self.steps.append(IntegerStep(op, inputs, self._shapes[fused.last], grid, requantisation))
+        step = IntegerStep(op, inputs, self._shapes[fused.last], grid, requantisation)
+        self.steps.append(step)
         self._grids.append(grid)
         self._numbers[fused.last] = len(self.steps)
+        if grid is not LOGITS:
+            made = [step.run(batch).to(torch.uint8) for batch in self._batches(inputs)]
+            self._maps.append(torch.cat(made))
+
+    def _batches(self, inputs: tuple[int, ...]) -> Iterator[list[torch.Tensor]]:
+        """Maps less their zero points, int64, of a few calibration images at a time."""
+        maps = [torch.split(self._maps[each], BATCH) for each in inputs]
+        for batch in zip(*maps, strict=True):
+            yield [
+                each.to(torch.int64) - self._grids[number].zero_point
+                for number, each in zip(inputs, batch, strict=True)
+            ]
 
     def _op(
         self, fused: _Fused, sources: list[Grid]
@@ -112,18 +133,39 @@ class _Quantiser:
         if isinstance(op, Pool) and op.kind == "max":
             return op, sources[0], None
         is_last = fused.last == len(self._shapes) - 1
-        grid = LOGITS if is_last else _grid(*self._ranges[fused.last])
+        seen = self._observed[fused.last]
+        grid = LOGITS if is_last else _grid(seen.lowest, seen.highest)
         scales = torch.tensor([each.scale for each in sources], dtype=torch.float64).view(-1, 1)
         zero = torch.zeros(1, dtype=torch.float64)
         if isinstance(op, Conv):
             conv = self._conv(op, fused.scale)
-            return conv, grid, _requantisation(scales * conv.weight_scale, conv.bias, grid)
+            factors = scales * conv.weight_scale
+            conv = replace(conv, bias=self._corrected(conv.bias, conv, factors, fused))
+            return conv, grid, _requantisation(factors, conv.bias, grid)
         if isinstance(op, Scale):
-            return op, grid, _requantisation(scales * op.factor, op.shift, grid)
+            factors = scales * op.factor
+            op = replace(op, shift=self._corrected(op.shift, op, factors, fused))
+            return op, grid, _requantisation(factors, op.shift, grid)
         if isinstance(op, Pool):
             return op, grid, _requantisation(scales / math.prod(op.window), zero, grid)
         assert isinstance(op, Add)
         return op, grid, _requantisation(scales, zero, grid)
+
+    def _corrected(
+        self,
+        shift: torch.Tensor,
+        op: IntegerConv | Scale,
+        factors: torch.Tensor,
+        fused: _Fused,
+    ) -> torch.Tensor:
+        """The shift (channels,) with which the map before the ReLU keeps its means."""
+        total = torch.zeros(1, dtype=torch.float64)
+        inputs = tuple(self._numbers[each] for each in fused.inputs)
+        for batch in self._batches(inputs):
+            (found,) = sums(op, batch)
+            total = total + found.double().mean((2, 3)).sum(0)
+        means = factors[0] * total / len(self._maps[0]) + shift
+        return shift + self._observed[fused.linear].means - means
 
     def _conv(self, conv: Conv, scale: Scale | None) -> IntegerConv:
         if conv.weight[0].numel() > MOST_PRODUCTS:
@@ -166,16 +208,23 @@ def _requantisation(factors: torch.Tensor, shift: torch.Tensor, grid: Grid) -> R
     )
 
 
-def _ranges(
-    program: Program, wanted: set[int], pixels: torch.Tensor
-) -> dict[int, tuple[float, float]]:
-    """The lowest (at most 0) and the highest value (at least 0) of each wanted map."""
+@dataclass
+class _Observed:
+    """Of a map: lowest (at most 0) and highest value (at least 0), and the means (channels,)."""
+
+    means: torch.Tensor
+    lowest: float = 0.0
+    highest: float = 0.0
+
+
+def _observe(program: Program, pixels: torch.Tensor) -> list[_Observed]:
+    """What the maps of the program hold for these images, by their number."""
     network = ProgramNetwork(program)
-    ranges = dict.fromkeys(wanted, (0.0, 0.0))
+    seen = [_Observed(torch.zeros(shape[0], dtype=torch.float64)) for shape in program.shapes]
     with torch.no_grad():
         for batch in torch.split(pixels, BATCH):
-            maps = network.maps(batch.float() / 255)
-            for number, (lowest, highest) in ranges.items():
-                low, high = (float(each) for each in torch.aminmax(maps[number]))
-                ranges[number] = min(lowest, low), max(highest, high)
-    return ranges
+            for each, values in zip(seen, network.maps(batch.float() / 255), strict=True):
+                low, high = (float(value) for value in torch.aminmax(values))
+                each.lowest, each.highest = min(each.lowest, low), max(each.highest, high)
+                each.means += values.double().mean((2, 3)).sum(0) / len(pixels)
+    return seen

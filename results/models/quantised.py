@@ -80,6 +80,16 @@ class IntegerStep:
     grid: Grid
     requantisation: Requantisation | None
 
+    def run(self, inputs: list[torch.Tensor]) -> torch.Tensor:
+        """The map, int64 (N, *shape), of input maps less their zero points."""
+        if self.requantisation is None:
+            return _max_pool(self.op, inputs[0]) + self.grid.zero_point
+        total = self.requantisation.offset.view(-1, 1, 1)
+        multipliers = self.requantisation.multiplier
+        for each, multiplier in zip(sums(self.op, inputs), multipliers, strict=True):
+            total = total + each * multiplier.view(-1, 1, 1)
+        return (total >> self.requantisation.shift).clamp(self.grid.low, self.grid.high)
+
 
 @dataclass(frozen=True, eq=False)
 class IntegerProgram:
@@ -106,12 +116,7 @@ class IntegerProgram:
         """Pixels uint8 (N, 1, H, W) to logits in 1 / 65,536, int64 (N, classes)."""
         maps, grids = [pixels.to(torch.int64)], self.grids
         for step in self.steps:
-            centred = [maps[each] - grids[each].zero_point for each in step.inputs]
-            if step.requantisation is None:
-                largest = _max_pool(step.op, centred[0])
-                maps.append(largest + step.grid.zero_point)
-            else:
-                maps.append(_requantise(step, _sums(step.op, centred)))
+            maps.append(step.run([maps[each] - grids[each].zero_point for each in step.inputs]))
         return maps[-1].flatten(1)
 
 
@@ -120,7 +125,11 @@ def _max_pool(op: object, x: torch.Tensor) -> torch.Tensor:
     return F.max_pool2d(x.double(), op.window, op.stride).to(torch.int64)
 
 
-def _sums(op: object, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+def sums(op: object, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    """What is requantised: for each factor of the requantisation the sums it belongs to.
+
+    `inputs` are maps less their zero points, int64 (N, channels, height, width), as the sums.
+    """
     # Float64 holds whole numbers up to 2**53 exactly, and has fast convolutions.
     if isinstance(op, IntegerConv):
         x, weight = inputs[0].double(), op.weight.double()
@@ -132,12 +141,3 @@ def _sums(op: object, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
             )
         ]
     return inputs
-
-
-def _requantise(step: IntegerStep, sums: list[torch.Tensor]) -> torch.Tensor:
-    requantisation, grid = step.requantisation, step.grid
-    assert requantisation is not None
-    total = requantisation.offset.view(-1, 1, 1)
-    for each, multiplier in zip(sums, requantisation.multiplier, strict=True):
-        total = total + each * multiplier.view(-1, 1, 1)
-    return (total >> requantisation.shift).clamp(grid.low, grid.high)
