@@ -46,10 +46,16 @@ class _Begun:
     written: set[rows.Key] = field(default_factory=set)
 
 
+class NothingWaits(Exception):  # noqa: N818
+    """There is no queued trial, and none may be made."""
+
+
 class Ledger(_CachedStorage):
     """The storage of one study for all threads of one process.
 
-    `marks`: user attributes that every trial begun here has from its first moment. A trial that is
+    `marks`: user attributes that every trial begun here has from its first moment. With
+    `queue_only` trials are taken from the queue alone; asking for one where nothing waits raises
+    NothingWaits. A trial that is
     begun here is written by this process alone; if another one ended it, UpdateFinishedTrialError
     is raised at a write after that was seen, and by its end at the latest.
     """
@@ -59,11 +65,14 @@ class Ledger(_CachedStorage):
         database: "optuna.storages.RDBStorage",
         study: str,
         marks: Mapping[str, Any] | None = None,
+        *,
+        queue_only: bool = False,
     ) -> None:
         rows.refuse_another_schema()
         super().__init__(database)
         self._study_id = database.get_study_id_from_name(study)
         self._marks = dict(marks or {})
+        self._queue_only = queue_only
         self._guard = threading.RLock()
         self._trials: list[FrozenTrial] = []
         self._numbers: dict[int, int] = {}
@@ -75,6 +84,8 @@ class Ledger(_CachedStorage):
         self._last_read = self._last_write = self._last_beat = self._last_stale = -float("inf")
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        if template_trial is None and self._queue_only:
+            raise NothingWaits
         new = template_trial or create_trial(state=TrialState.RUNNING, user_attrs=self._marks)
         contents = rows.Rows()
         with self._guard:

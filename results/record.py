@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from results.settings import StudySettings
 from space import Architecture, Configuration, Footprint, Recipe
@@ -96,6 +96,41 @@ def drawn_attributes(configuration: Configuration, footprint: Footprint) -> dict
         "architecture": configuration.architecture.to_json(),
         "recipe": configuration.recipe.to_json(),
     }
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a trial comes with that does not draw its configuration. `name`: of the configuration,
+    the same for all seeds."""
+
+    name: str
+    seed: int
+    configuration: Configuration
+
+    KEY: ClassVar[str] = "given"
+    """The trial attribute that holds it."""
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> "Given | None":
+        """None if the trial with these attributes draws its configuration."""
+        if cls.KEY not in attributes:
+            return None
+        stored = dict(attributes[cls.KEY])
+        configuration = Configuration(
+            architecture=Architecture.from_json(stored.pop("architecture")),
+            recipe=Recipe.from_json(stored.pop("recipe")),
+        )
+        return cls(configuration=configuration, **stored)
+
+    def attributes(self) -> dict[str, Any]:
+        """What it is stored as."""
+        stored = {
+            "name": self.name,
+            "seed": self.seed,
+            "architecture": self.configuration.architecture.to_json(),
+            "recipe": self.configuration.recipe.to_json(),
+        }
+        return {self.KEY: stored}
 
 
 def trained_attributes(

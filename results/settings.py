@@ -14,6 +14,10 @@ SETTINGS_KEY = "settings"
 
 ObjectiveName = Literal["accuracy", "smallest"]
 
+ProtocolName = Literal["search", "published"]
+"""What trials train on and are measured on. search: the training images without those held out for
+validation, and these. published: all training images, and the test images, as the write-ups do."""
+
 
 class StudySettings(Value):
     """Everything that must not change between the trials of a study. Accuracies in percent."""
@@ -25,6 +29,9 @@ class StudySettings(Value):
     target: float = Field(default=99.4, gt=0, le=100)
     epochs: int = Field(default=15, ge=1)
     sustain: int = Field(default=4, ge=1)
+    trials: Literal["drawn", "given"] = "drawn"
+    """Whether each trial draws its configuration or comes with it."""
+    protocol: ProtocolName = "search"
 
     @property
     def max_params(self) -> int:
@@ -50,6 +57,10 @@ class StudySettings(Value):
 
     def refuse_if_different(self, wanted: "StudySettings", study: str) -> None:
         """Raises NasSearchError naming the first difference to the settings asked for."""
+        if (self.trials, self.protocol) != (wanted.trials, wanted.protocol):
+            raise NasSearchError(
+                f"study {study} was made by another command: choose another name with --study"
+            )
         for name, option in _OPTIONS.items():
             have, want = getattr(self, name), getattr(wanted, name)
             if have != want:

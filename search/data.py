@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from results.errors import NasSearchError
+from results.settings import ProtocolName
 from search import mnist
 
 if TYPE_CHECKING:
@@ -70,6 +71,12 @@ class Digits:
     validation: Examples
     all_training: Examples
     test: Examples
+
+    def split(self, protocol: ProtocolName) -> tuple["Examples", "Examples"]:
+        """What trials train on, and what they are measured on."""
+        if protocol == "search":
+            return self.train, self.validation
+        return self.all_training, self.test
 
     def to(self, device: str) -> "Digits":
         if device == "cpu":

@@ -1,5 +1,6 @@
 """One trial: draw a configuration, refuse what is over the budget, train, report, keep."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from results.ledger import write_out
 from results.record import (
     BUDGET_CONSTRAINT,
     Epoch,
+    Given,
     TrialRecord,
     drawn_attributes,
     finite,
@@ -41,17 +43,32 @@ class Surplus(Exception):  # noqa: N818
     """The trial is one more than were asked for."""
 
 
-class Objective:
+class Objective(ABC):
     """What Optuna calls with each trial; returns its value (see `StudySettings.score`).
 
     Belongs to one thread, as its clock does.
     """
+
+    @abstractmethod
+    def _draw(self, trial: "optuna.Trial") -> tuple[Configuration, int]:
+        """The configuration with its number of parameters; raises TrialPruned or Surplus."""
+
+    @abstractmethod
+    def _seed(self, trial: "optuna.Trial") -> int:
+        """Decides the training."""
+
+    @abstractmethod
+    def _trained_before(
+        self, trial: "optuna.Trial", configuration: Configuration
+    ) -> TrialRecord | None:
+        """The trial whose history this one repeats, if there is one."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._plan = context.plan
         self._settings = context.plan.settings
         self._study = context.study
+        self._train, self._measured_on = context.digits.split(self._settings.protocol)
         self._folder = context.study.user_attrs[FOLDER_KEY]
         self._tell = context.tell
         self._register = context.register
@@ -81,30 +98,11 @@ class Objective:
             raise TrialPruned(ended.note)
         return self._settings.score(ended.sustained, params)
 
-    def _draw(self, trial: "optuna.Trial") -> tuple[Configuration, int]:
-        """The configuration with its number of parameters.
-
-        Raises TrialPruned if it is over the budget, and Surplus if it is one more than asked for.
-        """
-        with self.clock.measuring("sampling"):
-            configuration = self._settings.space.sample(trial)
-            cost = footprint(configuration.architecture)
-        excess = cost.params - self._settings.max_params + 1
-        trial.set_constraint(BUDGET_CONSTRAINT, excess)
-        self._set(trial, drawn_attributes(configuration, cost))
-        if excess > 0:
-            self._set(trial, time_attributes(self._lap()))
-            raise TrialPruned(f"{cost.params} parameters are over the budget")
-        if self._register.is_surplus(trial.number, self._plan.trials):
-            self._hand_back(trial)
-            raise Surplus
-        return configuration, cost.params
-
     def _evaluate(
         self, trial: "optuna.Trial", configuration: Configuration, params: int
     ) -> Finished:
         """Trains, or goes through the history again if the same was trained before."""
-        earlier = self._register.trained_before(trial.number, configuration)
+        earlier = self._trained_before(trial, configuration)
         if earlier is not None:
             trial.set_user_attr("duplicate_of", earlier.number)
             history, reason = self._follow(trial, iter(earlier.history), params)
@@ -115,7 +113,7 @@ class Objective:
             if run.eager_reason:
                 trial.set_user_attr("eager_reason", run.eager_reason)
         is_complete = not reason and len(history) == self._settings.epochs
-        size, count = full_batches(configuration.recipe, self._context.digits.train)
+        size, count = full_batches(configuration.recipe, self._train)
         attributes = trained_attributes(history, self._settings, images_per_epoch=size * count)
         if reason:
             attributes["reason"] = reason
@@ -159,7 +157,7 @@ class Objective:
 
     def _training(self, trial: "optuna.Trial", configuration: Configuration) -> TrainingRun:
         context = self._context
-        seed = derived_seed(self._plan.seed, trial.number)
+        seed = self._seed(trial)
         made_with = {
             "seed": seed,
             "device": device_name(context.device),
@@ -171,8 +169,8 @@ class Objective:
         with self.clock.measuring("training"):
             return TrainingRun(
                 configuration,
-                context.digits.train,
-                context.digits.validation,
+                self._train,
+                self._measured_on,
                 epochs=self._settings.epochs,
                 seed=seed,
                 precision=context.precision,
@@ -219,6 +217,58 @@ class Objective:
                 train_seconds=round(each.train_seconds, 4),
                 evaluation_seconds=round(each.evaluation_seconds, 4),
             )
+
+
+class SearchObjective(Objective):
+    """Of trials that the sampler draws: refused over the budget, and trained once."""
+
+    def _draw(self, trial: "optuna.Trial") -> tuple[Configuration, int]:
+        """The configuration with its number of parameters.
+
+        Raises TrialPruned if it is over the budget, and Surplus if it is one more than asked for.
+        """
+        with self.clock.measuring("sampling"):
+            configuration = self._settings.space.sample(trial)
+            cost = footprint(configuration.architecture)
+        excess = cost.params - self._settings.max_params + 1
+        trial.set_constraint(BUDGET_CONSTRAINT, excess)
+        self._set(trial, drawn_attributes(configuration, cost))
+        if excess > 0:
+            self._set(trial, time_attributes(self._lap()))
+            raise TrialPruned(f"{cost.params} parameters are over the budget")
+        if self._register.is_surplus(trial.number, self._plan.trials):
+            self._hand_back(trial)
+            raise Surplus
+        return configuration, cost.params
+
+    def _seed(self, trial: "optuna.Trial") -> int:
+        return derived_seed(self._plan.seed, trial.number)
+
+    def _trained_before(
+        self, trial: "optuna.Trial", configuration: Configuration
+    ) -> TrialRecord | None:
+        return self._register.trained_before(trial.number, configuration)
+
+
+class GivenObjective(Objective):
+    """Of trials that come with their configuration and seed (see `Given`)."""
+
+    def _draw(self, trial: "optuna.Trial") -> tuple[Configuration, int]:
+        given = self._given(trial)
+        cost = footprint(given.configuration.architecture)
+        self._set(trial, {"name": given.name, **drawn_attributes(given.configuration, cost)})
+        return given.configuration, cost.params
+
+    def _seed(self, trial: "optuna.Trial") -> int:
+        return self._given(trial).seed
+
+    def _trained_before(self, trial: "optuna.Trial", configuration: Configuration) -> None:
+        return None
+
+    def _given(self, trial: "optuna.Trial") -> Given:
+        given = Given.of(trial.user_attrs)
+        assert given is not None
+        return given
 
 
 def _one_line(error: Exception) -> str:

@@ -72,7 +72,7 @@ def load(storage: "optuna.storages.RDBStorage", plan: Plan) -> "optuna.Study":
     marks = {WORKER_KEY: this_worker(), "dataset": plan.settings.dataset}
     return optuna.load_study(
         study_name=plan.study,
-        storage=Ledger(storage, plan.study, marks),
+        storage=Ledger(storage, plan.study, marks, queue_only=plan.settings.trials == "given"),
         sampler=make_sampler(plan.sampler, plan.seed),
         pruner=make_pruner(plan.pruner, plan.settings.epochs),
     )

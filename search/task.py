@@ -9,6 +9,11 @@ class SearchTask:
 
 
 @dataclass(frozen=True)
+class QueueTask:
+    """Train the trials that wait in the queue of the study, which come with their configuration."""
+
+
+@dataclass(frozen=True)
 class ConfirmTask:
     """Retrain a finalist on all training images from one seed and measure it on the test images."""
 
@@ -16,4 +21,4 @@ class ConfirmTask:
     seed: int
 
 
-Task = SearchTask | ConfirmTask
+Task = SearchTask | QueueTask | ConfirmTask

@@ -25,10 +25,13 @@ from search.device import prepare_thread
 from search.events import Event, TaskDone, TaskFailed, TimeSpent
 from search.plan import Plan
 from search.study import DeadTrials
-from search.task import SearchTask, Task
+from search.task import QueueTask, SearchTask, Task
 
 if TYPE_CHECKING:
+    import optuna
+
     from search.context import Context
+    from search.objective import Objective
 
 IDLE_SECONDS = 0.2
 FAILURES_IN_A_ROW = 10
@@ -129,6 +132,8 @@ def run(context: "Context", task: Task) -> None:
     """Works on one task to its end."""
     if isinstance(task, SearchTask):
         search(context)
+    elif isinstance(task, QueueTask):
+        work_off(context)
     else:
         from search.confirm import confirm
 
@@ -137,13 +142,11 @@ def run(context: "Context", task: Task) -> None:
 
 def search(context: "Context") -> None:
     """Trains trials until as many are trained as the plan asks for."""
-    from optuna.exceptions import UpdateFinishedTrialError
-
     from search.clock import Lap
-    from search.objective import Objective, Surplus, TrialError
+    from search.objective import SearchObjective
 
     plan, study, register = context.plan, context.study, context.register
-    objective = Objective(context)
+    objective = SearchObjective(context)
     clock, lap = objective.clock, Lap(objective.clock)
     dead = DeadTrials(study)
     first = len(register.states())
@@ -158,12 +161,43 @@ def search(context: "Context") -> None:
                     time.sleep(IDLE_SECONDS)
                 continue
             _give_up_if_hopeless(plan, register.states()[first:])
-            try:
-                study.optimize(objective, n_trials=1, catch=(TrialError, Surplus))
-            except (UpdateFinishedTrialError, ValueError, AssertionError) as error:
-                if not _was_taken_for_dead(error):
-                    raise
+            _train_one(study, objective)
             context.tell(TimeSpent(lap()))
+
+
+def work_off(context: "Context") -> None:
+    """Trains the trials that wait in the queue until none waits or runs."""
+    from results.ledger import NothingWaits
+    from search.clock import Lap
+    from search.objective import GivenObjective
+
+    objective = GivenObjective(context)
+    clock, lap = objective.clock, Lap(objective.clock)
+    dead = DeadTrials(context.study)
+    with clock.measuring("storage"):
+        while True:
+            try:
+                _train_one(context.study, objective)
+            except NothingWaits:
+                _, running = context.register.counts()
+                if not running:
+                    return
+                dead.hand_back()  # a trial of a process that is gone waits again
+                with clock.measuring("waiting"):
+                    time.sleep(IDLE_SECONDS)
+            context.tell(TimeSpent(lap()))
+
+
+def _train_one(study: "optuna.Study", objective: "Objective") -> None:
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    from search.objective import Surplus, TrialError
+
+    try:
+        study.optimize(objective, n_trials=1, catch=(TrialError, Surplus))
+    except (UpdateFinishedTrialError, ValueError, AssertionError) as error:
+        if not _was_taken_for_dead(error):
+            raise
 
 
 def _was_taken_for_dead(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ from search.context import Context
 from search.data import DataSource, Digits, Examples
 from search.events import Event, Finished
 from search.lane import make_lane
-from search.objective import Objective, TrialError
+from search.objective import SearchObjective, TrialError
 from search.plan import Plan
 from search.progress import describe
 from search.register import Register
@@ -76,7 +76,7 @@ class Bench:
             precision="float32",
             tell=self.told.append,
         )
-        self.objective = Objective(self.context)
+        self.objective = SearchObjective(self.context)
 
     def run(self, params: dict[str, Any] | None = None) -> TrialRecord:
         if params is not None:
