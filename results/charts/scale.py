@@ -21,7 +21,7 @@ from results.charts.chart import (
 MARGIN = 0.05
 """Of the range, on either side of the marks: room for the whole of them."""
 
-CLEAR = 0.1
+CLEAR = {"x": 0.13, "y": 0.09}
 """Ticks are this part of an axis apart, or more: their labels touch otherwise."""
 
 FEWEST_TICKS = 4
@@ -92,11 +92,12 @@ def scale(chart: Chart, side: Literal["x", "y"]) -> Scale:
         low, high = low - (0 if starts_at_zero else margin), high + margin
     if axis.scale == "linear":
         return Scale(axis, low, high)
-    for value in _familiar(axis, low, high):
-        _add_if_clear(ticks, position(axis, value), value, low, high)
+    room = CLEAR[side] * (high - low)
+    for value in _familiar(axis, low, high, room):
+        _add_if_clear(ticks, position(axis, value), value, low, high, room)
     for value in _round_numbers(_value(axis, low), _value(axis, high)):
         if len(ticks) < FEWEST_TICKS and axis.scale != "whole":
-            _add_if_clear(ticks, position(axis, value), value, low, high)
+            _add_if_clear(ticks, position(axis, value), value, low, high, room)
     return Scale(axis, low, high, tuple(sorted(ticks)))
 
 
@@ -120,10 +121,14 @@ def _with_room(chart: Chart, side: str, low: float, high: float) -> tuple[float,
 
 
 def _add_if_clear(
-    ticks: list[tuple[float, str]], place: float, value: float, low: float, high: float
+    ticks: list[tuple[float, str]],
+    place: float,
+    value: float,
+    low: float,
+    high: float,
+    room: float,
 ) -> None:
-    clear = all(abs(place - other) > CLEAR * (high - low) for other, _ in ticks)
-    if low <= place <= high and clear:
+    if low <= place <= high and all(abs(place - other) > room for other, _ in ticks):
         ticks.append((place, f"{value:,.6g}"))
 
 
@@ -142,8 +147,9 @@ def _values(mark: Mark, side: str) -> Sequence[float]:
     return [*mark.low, *mark.high]
 
 
-def _familiar(axis: Axis, low: float, high: float) -> Iterator[float]:
-    """What to label between two positions, the most important first."""
+def _familiar(axis: Axis, low: float, high: float, room: float) -> Iterator[float]:
+    """What to label between two positions, the most important first; whole numbers so far apart
+    that each has room."""
     if axis.scale == "accuracy":
         yield from (value for tier in _ACCURACIES for value in tier)
     elif axis.scale == "log":
@@ -152,7 +158,7 @@ def _familiar(axis: Axis, low: float, high: float) -> Iterator[float]:
             yield from (digit * 10.0**power for power in powers for digit in digits)
     else:
         steps = (step * 10**power for power in itertools.count() for step in (1, 2, 5))
-        step = next(step for step in steps if CLEAR * (high - low) < step)
+        step = next(step for step in steps if room < step)
         yield from range(step * math.ceil(low / step), math.floor(high) + 1, step)
 
 

@@ -3,7 +3,7 @@
 import io
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from results.charts.chart import GREY, Bars, Chart, Intervals, Line, Mark, Points, Rule
@@ -20,6 +20,9 @@ some 340 pixels wide, and they are 9 pixels high."""
 SMALLEST_POINTS = 9.0
 TITLE_CHARACTERS, TEXT_CHARACTERS = 48, 62
 """Of a line of the title, and of smaller text, that fits the width."""
+
+LEGEND_INCHES = 0.18
+"""Height of a row of the legend."""
 
 MANY = 500
 """More points than these are pixels within an SVG, as a browser would labour at as many shapes."""
@@ -84,8 +87,10 @@ def picture(draw: "Callable[[], Figure]", kind: Literal["png", "svg"], dots_per_
 
 
 def _figure(chart: Chart) -> "Figure":
-    height = 0.24 * chart.rows + 1.3 if chart.rows else 3.7
-    figure = _titled(chart, height)
+    labels = [mark.label for mark in chart.marks if mark.label]
+    columns = _legend_columns(labels)
+    height = 0.24 * chart.rows + 0.8 if chart.rows else 3.0
+    figure = _titled(chart, height + LEGEND_INCHES * -(-len(labels) // columns))
     axes = figure.add_subplot()
     if not chart.marks:
         axes.set_axis_off()
@@ -96,11 +101,16 @@ def _figure(chart: Chart) -> "Figure":
         _DRAW[type(mark)](axes, x, y, mark)
     _axis(axes, "x", x)
     _axis(axes, "y", y)
-    handles, labels = axes.get_legend_handles_labels()
     if labels:
-        columns = next(n for n in (3, 2, 1) if n * (max(map(len, labels)) + 5) <= 75 or n == 1)
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
+        handles, named = axes.get_legend_handles_labels()
+        figure.legend(handles, named, loc="outside lower center", ncols=columns)
     return figure
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    """As many as fit the width."""
+    longest = 5 + max(map(len, labels), default=0)
+    return max(1, min(len(labels), TEXT_CHARACTERS // longest))
 
 
 def _titled(chart: Chart, height: float) -> "Figure":
