@@ -32,7 +32,7 @@ def effects_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Ch
         summary=f"{clear} of {len(found.effects)} compared levels differ clearly from the others "
         f"of their choice ({CONFIDENCE:.0%} intervals for all comparisons at once, "
         f"{found.trials} complete trials).",
-        subtitle="Association, not cause: what went together in this search.",
+        subtitle="Association, not cause: what went together.",
         empty="Too few complete trials yet: a comparison needs "
         f"{FEWEST_TRIALS} with a level and {FEWEST_TRIALS} without.",
     )

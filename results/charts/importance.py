@@ -19,7 +19,7 @@ SHOWN = 12
 def importance_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Chart:
     """The choices that predict the score best, and what chance alone would reach."""
     title = "How far each choice predicts the score"
-    axis = Axis("differences in score that it predicts, %")
+    axis = Axis("score differences predicted, %")
     trials = len(complete(list(records)))
     predictions = predict_scores(records, settings) if trials >= FEWEST else None
     if predictions is None or not predictions.found:
@@ -42,14 +42,14 @@ def importance_chart(records: Sequence[TrialRecord], settings: StudySettings) ->
             *_bars(shown, predictions.chance),
             Rule(
                 100 * predictions.chance,
-                f"chance: all bars stay below it in {1 - CHANCE:.0%} of cases",
+                f"chance: {1 - CHANCE:.0%} of cases stay below",
                 axis="x",
             ),
         ),
         f"{sum(beyond)} of {count(len(beyond), 'choice')} predict the score of "
         f"{count(trials, 'complete trial')} better than chance; "
         f"{shown[0].choice} best, {100 * shown[0].share:.0f}% of the differences.",
-        subtitle="Association, not cause: choices that were tried together share their bars.",
+        subtitle="Association, not cause: some were tried together.",
     )
 
 

@@ -19,8 +19,9 @@ CHARACTERS, SMALL_CHARACTERS = 36, 56
 
 FAINT = "#666666"
 
-TITLE_PIXELS, SMALL_PIXELS = 20, 15
-"""Height of a line."""
+LINE_PIXELS, TITLE_TOP_PIXELS = 16, 40
+"""Height of a line of title and subtitle, and where they begin: below the buttons, which are always
+there."""
 
 _SYMBOLS = {"circle": "circle", "diamond": "diamond", "cross": "x-thin", "ring": "circle-open"}
 
@@ -28,30 +29,29 @@ _SYMBOLS = {"circle": "circle", "diamond": "diamond", "cross": "x-thin", "ring":
 def figure(chart: Chart, *, stamp: str = "") -> "go.Figure":
     """The chart as a plotly figure. A point says its name when a person points at it.
 
-    `stamp` stands in small letters above the title: when it was drawn, say.
+    `stamp` stands in small letters below the title: when it was drawn, say.
     """
     import plotly.graph_objects as go
 
-    title, subtitle = _lines(chart.title, CHARACTERS), _lines(chart.subtitle, SMALL_CHARACTERS)
-
+    titles = [f"<b>{line}</b>" for line in _lines(chart.title, CHARACTERS)]
+    small = [*_lines(chart.subtitle, SMALL_CHARACTERS), *_lines(stamp, SMALL_CHARACTERS)]
+    heading = _sized(titles, 15, "#333333") + (f"<br>{_sized(small, 11, FAINT)}" if small else "")
     # Of the usual template, seven kilobytes with each figure, this is what shows.
     layout: dict[str, Any] = {
         "template": go.layout.Template(),
-        # The stamp is beside the buttons, which are always there, and the title below them.
         "title": {
-            "text": f"{_small([stamp])}<br><b>{'<br>'.join(title)}</b>"
-            + (f"<br>{_small(subtitle)}" if subtitle else ""),
+            "text": heading,
             "x": 0.02,
-            "y": 1 - 14 / HEIGHT_PIXELS,
+            "y": 1 - TITLE_TOP_PIXELS / HEIGHT_PIXELS,
             "yanchor": "top",
-            "font": {"size": 15},
+            "font": {"size": 12},
         },
         "modebar": {"remove": ["select", "lasso", "zoomin", "zoomout", "autoscale"]},
         "height": HEIGHT_PIXELS,
         "margin": {
             "l": 10,
             "r": 15,
-            "t": 45 + TITLE_PIXELS * len(title) + SMALL_PIXELS * len(subtitle),
+            "t": TITLE_TOP_PIXELS + 12 + LINE_PIXELS * len([*titles, *small]),
             "b": 10,
         },
         "paper_bgcolor": "white",
@@ -226,5 +226,5 @@ def _lines(text: str, characters: int) -> list[str]:
     return textwrap.wrap(html.escape(text, quote=False), characters)
 
 
-def _small(lines: Sequence[str]) -> str:
-    return f'<span style="font-size:11px;color:{FAINT}">{"<br>".join(lines)}</span>'
+def _sized(lines: Sequence[str], pixels: int, colour: str) -> str:
+    return f'<span style="font-size:{pixels}px;color:{colour}">{"<br>".join(lines)}</span>'
