@@ -25,7 +25,7 @@ from results.settings import StudySettings
 if TYPE_CHECKING:
     import optuna
 
-DOTS_PER_INCH = 110
+DOTS_PER_INCH = 120
 """Pictures as wide as a card of the dashboard; more would only cost the search time."""
 
 

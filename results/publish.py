@@ -1,5 +1,7 @@
 """What optuna-dashboard shows of a study as a whole: a note that says who leads, and five plots."""
 
+import dataclasses
+import datetime
 from typing import TYPE_CHECKING
 
 from results.charts.curves import curves_chart
@@ -8,8 +10,9 @@ from results.charts.front import front_chart
 from results.charts.importance import importance_chart
 from results.charts.interactive import figure
 from results.charts.time import time_chart
-from results.leaderboard import leaderboard
+from results.leaderboard import answer, leaderboard
 from results.ledger import Ledger, refresh
+from results.markdown import count
 from results.record import confirmations, records
 from results.storage import settings_of
 
@@ -29,16 +32,19 @@ def publish(study: "optuna.Study") -> None:
 
     assert isinstance(study._storage, Ledger)
     refresh(study)
-    trials, settings = records(study), settings_of(study)
+    trials, runs, settings = records(study), confirmations(study), settings_of(study)
     charts = (
-        front_chart(trials, settings),
+        dataclasses.replace(front_chart(trials, settings), subtitle=answer(trials, runs, settings)),
         curves_chart(trials, settings),
         effects_chart(trials, settings),
-        importance_chart(study),
+        importance_chart(trials, settings),
         time_chart(study),
     )
-    note = _spaced(leaderboard(trials, confirmations(study), settings))
-    figures = [figure(chart) for chart in charts]
+    note = _spaced(leaderboard(trials, runs, settings))
+    now = datetime.datetime.now(datetime.UTC)
+    trained = count(sum(each.was_trained for each in trials), "trained trial")
+    stamp = f"drawn at {now:%H:%M:%S} UTC, {trained}"
+    figures = [figure(chart, stamp=stamp) for chart in charts]
     with study._storage.at_once():
         save_note(study, note)
         for name, drawn in zip(PLOTS, figures, strict=True):

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import optuna
 
 FEWEST_SECONDS = 30.0
-"""Between two updates, and before the first."""
+"""Between two updates, and before the first that shows no trained trial."""
 
 LARGEST_SHARE = 0.02
 """Of the time of the run."""
@@ -29,11 +29,14 @@ class Publisher:
         self._last_end = time.monotonic()
         self._last_took = 0.0
         self._has_failed = False
+        self._has_shown_any = False
 
-    def update(self) -> None:
-        """Publishes if it is time."""
+    def update(self, *, any_trained: bool = False) -> None:
+        """Publishes if it is time, and at once when there is a first trained trial to show."""
         since = time.monotonic() - self._last_end
-        if since >= max(FEWEST_SECONDS, self._last_took / LARGEST_SHARE):
+        is_first = any_trained and not self._has_shown_any
+        if is_first or since >= max(FEWEST_SECONDS, self._last_took / LARGEST_SHARE):
+            self._has_shown_any |= any_trained
             self.publish()
 
     def update_if_quick(self) -> None:

@@ -100,4 +100,5 @@ def _work(
                     account.add(event.seconds)
             else:
                 display.show(event)
-            publisher.update()
+            # A trial is stored after it is said to be finished, and before its time is said.
+            publisher.update(any_trained=isinstance(event, TimeSpent) and tally.done > 0)

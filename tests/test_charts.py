@@ -1,8 +1,11 @@
 """Charts: what they show, and that both ways to draw them show the same."""
 
+import dataclasses
+import html
 import io
 import itertools
 import json
+import re
 import xml.etree.ElementTree as ET
 from typing import Any
 
@@ -28,16 +31,21 @@ from results.charts.curves import STOPPED, curves_chart, trial_chart
 from results.charts.front import front_chart
 from results.charts.importance import importance_chart
 from results.charts.interactive import figure
-from results.charts.limits import accuracy_limits
+from results.charts.limits import accuracy_limits, epoch_axis
 from results.charts.network import network_png, network_svg
 from results.charts.scale import scale
+from results.charts.seeds import seeds_chart
 from results.charts.thin import MOST, thinned
 from results.charts.time import time_chart
+from results.choices import choice_words
 from results.front import pareto_front
+from results.importance import predict_scores
 from results.record import TIMING_KEY
 from space import BASELINES, Architecture, baseline, footprint, layer_costs
+from tests import studies
 from tests.charts import SETTINGS, STUDY, trial
 from tests.strategies import architectures
+from tests.studies import complete_trials, confirmed
 
 LINES = Chart(
     "lines",
@@ -120,10 +128,62 @@ def test_both_kinds_of_picture_have_the_same_legend_and_axes(chart: Chart) -> No
             assert labels == [each.get_text() for each in getattr(axes, f"get_{side}ticklabels")()]
 
 
-def test_points_outside_of_the_limits_stand_at_the_edge_and_its_tick_says_so() -> None:
+def test_points_outside_of_the_limits_stand_at_them_whole_and_the_tick_says_so() -> None:
     place = scale(LINES, "y")
-    assert place.within(11.0) == place.low == place.position(95.0)
-    assert place.ticks[0] == (place.low, "≤ 95")
+    assert place.within(11.0) == place.position(95.0)
+    assert place.low < place.position(95.0) - 0.04 * (place.high - place.low)
+    assert place.ticks[0] == (place.position(95.0), "≤ 95")
+
+
+def test_lines_that_are_cut_off_are_said_to_be() -> None:
+    runs = confirmed(0, [99.0, 99.2])
+    for run in runs:
+        run.accuracies[0] = 20.0
+    chart = seeds_chart(runs, studies.SETTINGS)
+    assert chart.y.limits is not None
+    assert scale(chart, "y").ticks[0][1] == f"≤ {chart.y.limits[0]:g}"
+    assert not scale(trial_chart(STUDY[0], SETTINGS), "y").ticks[0][1].startswith("≤")
+
+
+def test_a_curve_of_a_low_study_is_in_view() -> None:
+    settings = SETTINGS.model_copy(update={"epochs": 2})
+    poor = trial(0, 5_000, [80.2, 94.3])
+    for chart in (curves_chart([poor], settings), trial_chart(poor, settings)):
+        assert chart.y.limits is not None
+        assert chart.y.limits[0] < 80.2
+        assert [label for _, label in scale(chart, "x").ticks] == ["1", "2"]
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 6, 15, 100])
+def test_epochs_are_labelled_by_whole_numbers(epochs: int) -> None:
+    axis = epoch_axis(SETTINGS.model_copy(update={"epochs": epochs}))
+    labels = [
+        label for _, label in scale(Chart("", axis, Axis(), (Line([1], [1]),), ""), "x").ticks
+    ]
+    assert labels == [str(int(each)) for each in labels]
+    assert min(epochs, 4) <= len(labels) <= 10
+
+
+@given(st.lists(st.floats(90, 100), min_size=1, max_size=9), st.floats(90, 99.9))
+def test_any_range_of_accuracies_has_ticks(accuracies: list[float], target: float) -> None:
+    limits = accuracy_limits(accuracies, target, factor=30)
+    points = Points([1.0] * len(accuracies), accuracies, "")
+    chart = Chart("", Axis(), Axis(scale="accuracy", limits=limits), (points, Rule(target)), "")
+    shown = scale(chart, "y")
+    assert len(shown.ticks) >= 3
+    room = 0.04 * (shown.high - shown.low)
+    for value in accuracies:
+        assert shown.low + room <= shown.within(value) <= shown.high - room
+
+
+def test_a_subtitle_is_in_both_kinds_of_picture_and_the_stamp_in_the_dashboards() -> None:
+    said = "Association, not cause: what <went> together. " * 3
+    chart = dataclasses.replace(ROWS, subtitle=said)
+    still_text = " ".join(each.get_text() for each in still._figure(chart).texts)
+    assert " ".join(said.split()) in " ".join(still_text.split())
+    title = json.loads(figure(chart, stamp="drawn now").to_json())["layout"]["title"]["text"]
+    plain = re.sub(r"<br>|</?[a-z][^>]*>", " ", title)
+    assert plain.split() == html.escape(f"rows {said} drawn now").split()
 
 
 def test_a_log_axis_has_round_ticks() -> None:
@@ -234,15 +294,47 @@ def made_study(values: list[float]) -> optuna.Study:
     return study
 
 
-def test_importance_finds_what_mattered() -> None:
-    assert "4 trials" in importance_chart(made_study([1.0, 2.0, 3.0])).empty
-    chart = importance_chart(made_study([float(each) for each in range(40)]))
-    assert chart.y.categories[0] == "good"
-    (bars,) = chart.marks
-    assert isinstance(bars, Bars)
-    assert sum(bars.lengths) == pytest.approx(100)
-    assert bars.label.endswith("a rough guess")
-    assert importance_chart(made_study([5.0] * 8)).marks  # all equally good
+def residual_is_better(parameters: dict[str, Any]) -> float:
+    return -0.3 if parameters["residual"] else 0.0
+
+
+def test_importance_finds_what_predicts_the_score() -> None:
+    few = importance_chart(complete_trials(39, 0), studies.SETTINGS)
+    assert few.marks == ()
+    assert "it takes 40, there are 39 so far" in few.empty
+    chart = importance_chart(
+        complete_trials(60, 0, residual_is_better, per_decade=0.0), studies.SETTINGS
+    )
+    assert chart.y.categories[0] == "residual connections"
+    beyond, within, chance = chart.marks
+    assert isinstance(beyond, Bars) and isinstance(within, Bars) and isinstance(chance, Rule)
+    assert list(beyond.positions) == [0]
+    assert max(within.lengths) <= chance.at < beyond.lengths[0]
+    equal = [dataclasses.replace(each, value=5.0) for each in complete_trials(40, 0)]
+    assert all(each.share == 0 for each in predict_scores(equal, studies.SETTINGS).found)
+
+
+def test_where_nothing_matters_hardly_a_choice_is_beyond_chance() -> None:
+    found = [
+        predict_scores(complete_trials(50, seed, per_decade=0.0), studies.SETTINGS)
+        for seed in range(20)
+    ]
+    assert sum(each.found[0].share > each.chance for each in found) <= 4
+
+
+def test_what_had_no_effect_on_the_networks_predicts_nothing() -> None:
+    def of_the_second_width(parameters: dict[str, Any]) -> float:
+        return 0.5 if parameters["stage3_width2"] > 10 else 0.0
+
+    shallow = [
+        each
+        for each in complete_trials(400, 0, of_the_second_width)
+        if each.parameters["stage3_depth"] < 2
+    ]
+    names = [each.choice for each in predict_scores(shallow, studies.SETTINGS).found]
+    assert names
+    assert choice_words("stage3_width2") not in names
+    assert choice_words("stage1_width1") in names
 
 
 def test_time_is_that_of_the_runs_and_of_the_trials_since() -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna_dashboard import get_note, save_note
+from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from results import publish as publishing
 from results.ledger import Ledger, with_ledger
@@ -329,6 +330,30 @@ def test_publishing_takes_no_more_than_its_share(
     assert len(times) == 4
     publisher.update_if_quick()
     assert len(times) == 4
+
+
+def test_the_first_trained_trial_is_shown_at_once(
+    reader: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, times = FakeTime(), []
+    monkeypatch.setattr("search.publisher.time", clock)
+    monkeypatch.setattr(publishing, "publish", lambda _: times.append(clock.now))
+    publisher = Publisher(reader, lambda line: None)
+    for _ in range(10):
+        clock.now += 1.0
+        publisher.update(any_trained=clock.now > 1_005)
+    assert times == [1_006]
+
+
+def test_plots_say_when_they_were_drawn_and_the_front_what_holds(reader: optuna.Study) -> None:
+    publish(reader)
+    attributes = reader._storage.get_study_system_attrs(reader._study_id)
+    plots = get_plotly_graph_objects(attributes)
+    assert set(plots) == set(PLOTS)
+    for plot in plots.values():
+        title = json.loads(plot)["layout"]["title"]["text"]
+        assert re.search(r"drawn at \d\d:\d\d:\d\d UTC, 4 trained trials", title)
+    assert "holds 5%" in json.loads(plots["front"])["layout"]["title"]["text"]
 
 
 def test_what_publishing_meets_is_said_once_and_ends_nothing(

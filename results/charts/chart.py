@@ -13,9 +13,10 @@ from typing import Literal
 BLUE, ORANGE, GREEN, RED, GREY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#8c8c8c"
 """Told apart by colour-blind people too (Okabe and Ito, "Color Universal Design", 2008)."""
 
-Scale = Literal["linear", "log", "accuracy"]
-"""accuracy: percent, drawn by the logarithm of what is missing to 100, so that 99.4 and 99.5 lie as
-far apart as 94 and 95 of a hundred times the error; 100 itself is drawn as `BEST_SHOWN`."""
+Scale = Literal["linear", "whole", "log", "accuracy"]
+"""whole: linear, of whole numbers alone. accuracy: percent, drawn by the logarithm of what is
+missing to 100, so that 99.4 and 99.5 lie as far apart as 94 and 95 of a hundred times the error;
+100 itself is drawn as `BEST_SHOWN`."""
 
 BEST_SHOWN = 99.99
 
@@ -23,7 +24,7 @@ BEST_SHOWN = 99.99
 @dataclass(frozen=True)
 class Axis:
     """`limits` in the axis' own unit; None: what the marks need. Points outside of the limits stand
-    at the edge, whose tick says so; whatever else is outside of them is cut off.
+    at them, and whatever else is outside is cut off; the tick of the lower limit says so.
 
     With `categories` it has a row for each, and positions 0, 1, 2, ... on it.
     """
@@ -61,6 +62,8 @@ class Line:
     opacity: float = 1.0
     dashed: bool = False
     stepped: bool = False
+    dots: float = 0.0
+    """Size of the dot at each of the points."""
     name: str = ""
 
 
@@ -113,6 +116,8 @@ class Chart:
     summary: str
     empty: str = ""
     """What stands in the chart's place while it has nothing to show."""
+    subtitle: str = ""
+    """What has to be known to read the chart, in a sentence or two."""
 
     @property
     def rows(self) -> int:

@@ -1,6 +1,5 @@
 """Learning curves: accuracy after each epoch, of one trial and of a study's best and stopped."""
 
-import math
 from collections.abc import Sequence
 
 from results.charts.chart import (
@@ -16,7 +15,7 @@ from results.charts.chart import (
     Points,
     Rule,
 )
-from results.charts.limits import accuracy_limits
+from results.charts.limits import DOTS, accuracy_limits, epoch_axis
 from results.record import TrialRecord
 from results.selection import complete
 from results.settings import StudySettings
@@ -29,7 +28,7 @@ STOPPED = 30
 def curves_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Chart:
     """Validation accuracy after each epoch: the most accurate trials against the pruned ones."""
     title = "Learning curves: best and stopped"
-    epoch, accuracy = Axis("epoch"), Axis("validation accuracy, %", "accuracy")
+    epoch, accuracy = epoch_axis(settings), Axis("validation accuracy, %", "accuracy")
     best = sorted(complete(list(records)), key=lambda each: -each.sustained)[:BEST]
     pruned = [each for each in records if each.state == "pruned" and each.history]
     if not best and not pruned:
@@ -47,14 +46,13 @@ def curves_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Cha
                 f"trial {each.number}: {each.params:,} parameters, {each.sustained:.2f}%",
                 colour,
                 width=2.2,
+                dots=DOTS,
                 name=f"trial {each.number}: {each.params:,} parameters",
             )
         )
     marks.append(Rule(settings.target, f"target {settings.target:g}%", colour=RED))
-    later = slice(min(1, settings.epochs - 1), None)  # than the first epoch, if there are others
-    seen = [value for each in best for value in _validation(each)[1][later]]
-    seen += [_validation(each)[1][-1] for each in shown]
-    limits = accuracy_limits(seen, settings.target, share=0.75, factor=math.inf)
+    seen = [value for each in best or shown for value in _validation(each)[1]]
+    limits = accuracy_limits(seen, settings.target)
     return Chart(
         title,
         epoch,
@@ -68,7 +66,7 @@ def curves_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Cha
 def trial_chart(record: TrialRecord, settings: StudySettings) -> Chart:
     """Training and validation accuracy after each epoch of a trained trial."""
     title = f"Trial {record.number}"
-    epoch, accuracy = Axis("epoch"), Axis("accuracy, %", "accuracy")
+    epoch, accuracy = epoch_axis(settings), Axis("accuracy, %", "accuracy")
     history = record.history
     if not history:
         return Chart(title, epoch, accuracy, (), title, empty="This trial has not been trained.")
@@ -81,10 +79,8 @@ def trial_chart(record: TrialRecord, settings: StudySettings) -> Chart:
     sustained = settings.sustained(validation)
     marks = (
         Rule(settings.target, f"target {settings.target:g}%", colour=RED),
-        Line(epochs, training, "training images (distorted)", GREY, dashed=True),
-        Points(epochs, training, "", GREY, size=3.5),
-        Line(epochs, validation, "validation images", BLUE, width=2.2),
-        Points(epochs, validation, "", BLUE, size=4.5),
+        Line(epochs, training, "training images (distorted)", GREY, dashed=True, dots=DOTS),
+        Line(epochs, validation, "validation images", BLUE, width=2.2, dots=DOTS),
         Line(
             [window[0] - 0.3, window[-1] + 0.3],
             [sustained, sustained],
@@ -93,10 +89,10 @@ def trial_chart(record: TrialRecord, settings: StudySettings) -> Chart:
             width=3,
         ),
     )
-    limits = accuracy_limits([*validation[1:], *training[1:], sustained], settings.target)
+    limits = accuracy_limits([*validation, *training], settings.target)
     return Chart(
         title,
-        Axis(epoch.label, limits=(0.5, max(settings.epochs, len(history)) + 0.5)),
+        epoch,
         Axis(accuracy.label, accuracy.scale, limits),
         marks,
         f"Accuracy of trial {record.number} by epoch; it sustained {sustained:.2f}% on validation "

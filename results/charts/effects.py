@@ -20,7 +20,7 @@ def effects_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Ch
     shown = found.effects[:MOST_SHOWN]
     clear = sum(each.is_clear for each in found.effects)
     return Chart(
-        title="What mattered, at equal size",
+        title=f"Difference in errors at equal size, with {CONFIDENCE:.0%} intervals",
         x=Axis(
             "change in errors, %",
             limits=(-100, min(WIDEST, max(each.changes[2] for each in shown) + 5))
@@ -32,6 +32,7 @@ def effects_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Ch
         summary=f"{clear} of {len(found.effects)} compared levels differ clearly from the others "
         f"of their choice ({CONFIDENCE:.0%} intervals for all comparisons at once, "
         f"{found.trials} complete trials).",
+        subtitle="Association, not cause: what went together.",
         empty="Too few complete trials yet: a comparison needs "
         f"{FEWEST_TRIALS} with a level and {FEWEST_TRIALS} without.",
     )

@@ -22,6 +22,9 @@ from results.record import TrialRecord
 from results.selection import complete, most_accurate, smallest_holding
 from results.settings import StudySettings
 
+LARGEST_FACTOR = 30
+"""Of the errors that are shown, in the least ones: the front is at the top."""
+
 
 def front_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Chart:
     """Sustained validation accuracy by number of parameters, of complete and of pruned trials."""
@@ -32,9 +35,11 @@ def front_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Char
     pruned = [each for each in records if each.state == "pruned"]
     if not ended and not pruned:
         return Chart(title, size, accuracy, (), title, empty="No trial has been trained yet.")
-    limits = accuracy_limits([each.sustained for each in ended or pruned], settings.target)
+    limits = accuracy_limits(
+        [each.sustained for each in ended or pruned], settings.target, factor=LARGEST_FACTOR
+    )
     marks: list[Mark] = [
-        *_cloud(pruned, "stopped early, lowest so far", GREY, 0.35, size, accuracy),
+        *_cloud(pruned, "stopped early, lowest so far", GREY, 0.6, size, accuracy),
         *_cloud(ended, "trained to the end", BLUE, 0.6, size, accuracy),
         Rule(settings.target, f"target {settings.target:g}%", colour=RED),
     ]

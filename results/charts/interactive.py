@@ -1,5 +1,6 @@
 """Charts a person can point at, as plotly figures for optuna-dashboard."""
 
+import html
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,30 +14,46 @@ if TYPE_CHECKING:
 HEIGHT_PIXELS = 450
 """The dashboard's room for a chart, whatever is in it."""
 
-CHARACTERS = 36
+CHARACTERS, SMALL_CHARACTERS = 36, 56
 """Of a line; more do not fit a telephone."""
+
+FAINT = "#666666"
+
+LINE_PIXELS, TITLE_TOP_PIXELS = 16, 40
+"""Height of a line of title and subtitle, and where they begin: below the buttons, which are always
+there."""
 
 _SYMBOLS = {"circle": "circle", "diamond": "diamond", "cross": "x-thin", "ring": "circle-open"}
 
 
-def figure(chart: Chart) -> "go.Figure":
-    """The chart as a plotly figure. A point says its name when a person points at it."""
+def figure(chart: Chart, *, stamp: str = "") -> "go.Figure":
+    """The chart as a plotly figure. A point says its name when a person points at it.
+
+    `stamp` stands in small letters below the title: when it was drawn, say.
+    """
     import plotly.graph_objects as go
 
+    titles = [f"<b>{line}</b>" for line in _lines(chart.title, CHARACTERS)]
+    small = [*_lines(chart.subtitle, SMALL_CHARACTERS), *_lines(stamp, SMALL_CHARACTERS)]
+    heading = _sized(titles, 15, "#333333") + (f"<br>{_sized(small, 11, FAINT)}" if small else "")
     # Of the usual template, seven kilobytes with each figure, this is what shows.
     layout: dict[str, Any] = {
         "template": go.layout.Template(),
-        # Below the buttons, which are always there.
         "title": {
-            "text": f"<b>{_wrapped(chart.title)}</b>",
+            "text": heading,
             "x": 0.02,
-            "y": 1 - 40 / HEIGHT_PIXELS,
+            "y": 1 - TITLE_TOP_PIXELS / HEIGHT_PIXELS,
             "yanchor": "top",
-            "font": {"size": 15},
+            "font": {"size": 12},
         },
         "modebar": {"remove": ["select", "lasso", "zoomin", "zoomout", "autoscale"]},
         "height": HEIGHT_PIXELS,
-        "margin": {"l": 10, "r": 15, "t": 85 if len(chart.title) > CHARACTERS else 65, "b": 10},
+        "margin": {
+            "l": 10,
+            "r": 15,
+            "t": TITLE_TOP_PIXELS + 12 + LINE_PIXELS * len([*titles, *small]),
+            "b": 10,
+        },
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
         "hovermode": "closest",
@@ -47,7 +64,7 @@ def figure(chart: Chart) -> "go.Figure":
         nothing = {"visible": False}
         drawn = go.Figure(layout={**layout, "xaxis": nothing, "yaxis": nothing})
         drawn.add_annotation(
-            text=_wrapped(chart.empty),
+            text="<br>".join(_lines(chart.empty, CHARACTERS)),
             x=0.5,
             y=0.5,
             xref="paper",
@@ -104,7 +121,8 @@ def _line(drawn: "go.Figure", x: Scale, y: Scale, mark: Line) -> None:
     drawn.add_scatter(
         x=_rounded(map(x.position, mark.x)),
         y=_rounded(map(y.position, mark.y)),
-        mode="lines",
+        mode="lines+markers" if mark.dots else "lines",
+        marker={"size": mark.dots * 1.4},
         opacity=mark.opacity,
         line={
             "color": mark.colour,
@@ -181,7 +199,7 @@ def _named(label: str, names: Sequence[str]) -> dict[str, Any]:
 
 def _axis(each: Scale) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "title": {"text": _wrapped(each.axis.label)},
+        "title": {"text": "<br>".join(_lines(each.axis.label, CHARACTERS))},
         "range": [each.low, each.high],
         "automargin": True,
         "zeroline": False,
@@ -204,5 +222,9 @@ def _rounded(places: Any) -> list[float]:
     return [round(place, 5) for place in places]
 
 
-def _wrapped(text: str) -> str:
-    return "<br>".join(textwrap.wrap(text, CHARACTERS))
+def _lines(text: str, characters: int) -> list[str]:
+    return textwrap.wrap(html.escape(text, quote=False), characters)
+
+
+def _sized(lines: Sequence[str], pixels: int, colour: str) -> str:
+    return f'<span style="font-size:{pixels}px;color:{colour}">{"<br>".join(lines)}</span>'

@@ -7,7 +7,7 @@ with the channels. Beside it what the layer is, and what it costs.
 from typing import TYPE_CHECKING, Any
 
 from results.charts.chart import BLUE, GREEN, GREY, ORANGE, RED
-from results.charts.still import WIDTH_INCHES, picture, svg_element
+from results.charts.still import FAINT, SMALLEST_POINTS, WIDTH_INCHES, picture, svg_element
 from space import Architecture, Conv, Layer, LayerCost, Pool, footprint, layer_costs
 
 if TYPE_CHECKING:
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROW_INCHES = 0.52
-BLOCK_LEFT = 0.55
+BLOCK_LEFT = 0.47
 """Inches from the edge to the middle of the blocks' fronts, all one below the other."""
 
-TEXT_LEFT = 1.45
-SMALLEST_INCHES, LARGEST_INCHES = 0.07, 0.36
+BAR_LEFT, TEXT_LEFT = 1.0, 1.1
+SMALLEST_INCHES, LARGEST_INCHES = 0.07, 0.34
 """Of the side of a block's front, for a map of one pixel and for the input."""
 
-DEEPEST_INCHES = 0.4
+DEEPEST_INCHES = 0.33
 """Depth of the block with the most channels."""
 
 _NAMES = {"conv": "convolution", "separable": "separable convolution"}
@@ -55,7 +55,7 @@ def _figure(architecture: Architecture) -> "Figure":
 
     costs = layer_costs(architecture)
     rows = len(costs) + 2  # the input above, the sum below
-    height = ROW_INCHES * (rows + 0.1)
+    height = ROW_INCHES * (rows + 0.2)
     figure = Figure(figsize=(WIDTH_INCHES, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, WIDTH_INCHES), ylim=(height, 0))
@@ -83,10 +83,11 @@ class _Drawing:
         """The words of a row, and the arrow from the row above."""
         middle = _middle(row)
         text = self._axes.text
-        text(TEXT_LEFT, middle - 0.03, name, va="bottom", fontsize=9.5, fontweight="bold")
-        text(TEXT_LEFT, middle + 0.01, details, va="top", fontsize=8.5, color="#555555")
-        text(WIDTH_INCHES - 0.1, middle - 0.03, params, va="bottom", ha="right", fontsize=9.5)
-        self._axes.plot([1.22] * 2, [middle - 0.16, middle + 0.16], color=colour, linewidth=3)
+        text(TEXT_LEFT, middle - 0.03, name, va="bottom", fontsize=9.2, fontweight="bold")
+        small: dict[str, Any] = {"va": "top", "fontsize": SMALLEST_POINTS, "color": FAINT}
+        text(TEXT_LEFT, middle + 0.01, details, **small)
+        text(WIDTH_INCHES - 0.1, middle - 0.03, params, va="bottom", ha="right", fontsize=9.2)
+        self._axes.plot([BAR_LEFT] * 2, [middle - 0.16, middle + 0.16], color=colour, linewidth=3)
         if row:
             self._axes.annotate(
                 "",
@@ -129,12 +130,12 @@ class _Drawing:
         text(
             WIDTH_INCHES - 0.1,
             top + 0.25,
-            f"{cost.macs / 1e6:.2f} million multiplications an image; the head's inputs see "
+            f"{cost.macs / 1e6:.2f} million multiplications an image;\nthe head's inputs see "
             f"{cost.receptive_field_pixels}x{cost.receptive_field_pixels} pixels",
             ha="right",
             va="top",
-            fontsize=7.5,
-            color="#555555",
+            fontsize=SMALLEST_POINTS,
+            color=FAINT,
         )
 
     def block(self, row: int, shape: tuple[int, int, int], colour: str) -> None:

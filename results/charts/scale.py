@@ -1,5 +1,6 @@
 """Where values stand on the axes of a chart: the same for whatever draws it."""
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from results.charts.chart import (
 )
 
 MARGIN = 0.05
-"""Of the range of the marks, on either side of them."""
+"""Of the range, on either side of the marks: room for the whole of them."""
 
-CLEAR = 0.1
+CLEAR = {"x": 0.13, "y": 0.09}
 """Ticks are this part of an axis apart, or more: their labels touch otherwise."""
+
+FEWEST_TICKS = 4
+"""Where familiar numbers give fewer, others are taken too."""
 
 _ACCURACIES = (
     (50.0, 90.0, 99.0, 99.9),
@@ -51,8 +55,12 @@ class Scale:
         return position(self.axis, value)
 
     def within(self, value: float) -> float:
-        """Where a value stands, or the edge it is beyond."""
-        return min(max(self.position(value), min(self.low, self.high)), max(self.low, self.high))
+        """Where a value stands, or the limit it is beyond."""
+        place = self.position(value)
+        if self.axis.limits:
+            low, high = (self.position(limit) for limit in self.axis.limits)
+            place = min(max(place, low), high)
+        return place
 
 
 def position(axis: Axis, value: float) -> float:
@@ -71,8 +79,12 @@ def scale(chart: Chart, side: Literal["x", "y"]) -> Scale:
         names = tuple((float(row), name) for row, name in enumerate(axis.categories))
         return Scale(axis, len(axis.categories) - 0.4, -0.6, names)
     places = [position(axis, value) for mark in chart.marks for value in _values(mark, side)]
+    ticks: list[tuple[float, str]] = []
     if axis.limits:
-        low, high = (position(axis, limit) for limit in axis.limits)
+        bottom, top = (position(axis, limit) for limit in axis.limits)
+        if min(places, default=bottom) < bottom:
+            ticks.append((bottom, f"≤ {axis.limits[0]:,.6g}"))
+        low, high = _with_room(chart, side, bottom, top)
     else:
         low, high = min(places), max(places)
         margin = MARGIN * (high - low) or 0.05
@@ -80,22 +92,44 @@ def scale(chart: Chart, side: Literal["x", "y"]) -> Scale:
         low, high = low - (0 if starts_at_zero else margin), high + margin
     if axis.scale == "linear":
         return Scale(axis, low, high)
-    tiers = _ACCURACIES if axis.scale == "accuracy" else _log_tiers(low, high)
-    ticks: list[tuple[float, str]] = []
-    below = any(
-        position(axis, value) < low
+    room = CLEAR[side] * (high - low)
+    for value in _familiar(axis, low, high, room):
+        _add_if_clear(ticks, position(axis, value), value, low, high, room)
+    for value in _round_numbers(_value(axis, low), _value(axis, high)):
+        if len(ticks) < FEWEST_TICKS and axis.scale != "whole":
+            _add_if_clear(ticks, position(axis, value), value, low, high, room)
+    return Scale(axis, low, high, tuple(sorted(ticks)))
+
+
+def _with_room(chart: Chart, side: str, low: float, high: float) -> tuple[float, float]:
+    """The range that shows whole the points that stand at its limits, or beyond and are put there.
+
+    All in positions.
+    """
+    axis = chart.x if side == "x" else chart.y
+    room = MARGIN * (high - low)
+    places = [
+        min(max(position(axis, value), low), high)
         for mark in chart.marks
         if isinstance(mark, Points)
         for value in _values(mark, side)
+    ]
+    return (
+        min([low, *(place - room for place in places)]),
+        max([high, *(place + room for place in places)]),
     )
-    if axis.limits and below:
-        ticks.append((low, f"≤ {axis.limits[0]:,.6g}"))
-    for value in (value for tier in tiers for value in tier):
-        place = position(axis, value)
-        clear = all(abs(place - other) > CLEAR * (high - low) for other, _ in ticks)
-        if low <= place <= high and clear:
-            ticks.append((place, f"{value:,.6g}"))
-    return Scale(axis, low, high, tuple(sorted(ticks)))
+
+
+def _add_if_clear(
+    ticks: list[tuple[float, str]],
+    place: float,
+    value: float,
+    low: float,
+    high: float,
+    room: float,
+) -> None:
+    if low <= place <= high and all(abs(place - other) > room for other, _ in ticks):
+        ticks.append((place, f"{value:,.6g}"))
 
 
 def _values(mark: Mark, side: str) -> Sequence[float]:
@@ -113,7 +147,31 @@ def _values(mark: Mark, side: str) -> Sequence[float]:
     return [*mark.low, *mark.high]
 
 
-def _log_tiers(low: float, high: float) -> Iterator[list[float]]:
-    powers = range(math.floor(low), math.ceil(high))
-    for digits in _LOG_DIGITS:
-        yield [digit * 10.0**power for power in powers for digit in digits]
+def _familiar(axis: Axis, low: float, high: float, room: float) -> Iterator[float]:
+    """What to label between two positions, the most important first; whole numbers so far apart
+    that each has room."""
+    if axis.scale == "accuracy":
+        yield from (value for tier in _ACCURACIES for value in tier)
+    elif axis.scale == "log":
+        powers = range(math.floor(low), math.ceil(high))
+        for digits in _LOG_DIGITS:
+            yield from (digit * 10.0**power for power in powers for digit in digits)
+    else:
+        steps = (step * 10**power for power in itertools.count() for step in (1, 2, 5))
+        step = next(step for step in steps if room < step)
+        yield from range(step * math.ceil(low / step), math.floor(high) + 1, step)
+
+
+def _round_numbers(low: float, high: float) -> Iterator[float]:
+    """Multiples of powers of ten between two values, coarse ones first, down to some dozens."""
+    power = math.floor(math.log10(high - low))
+    for step in (factor * 10.0**each for each in (power, power - 1) for factor in (5, 2, 1)):
+        first, last = math.ceil(low / step), math.floor(high / step)
+        yield from (step * number for number in range(first, last + 1))
+
+
+def _value(axis: Axis, place: float) -> float:
+    """What stands at a position."""
+    if axis.scale == "log":
+        return float(10.0**place)
+    return 100 - 10.0**-place if axis.scale == "accuracy" else place

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from results.charts.chart import BLUE, GREEN, GREY, ORANGE, RED, Axis, Chart, Line, Rule
-from results.charts.limits import accuracy_limits
+from results.charts.limits import DOTS, accuracy_limits, epoch_axis
 from results.record import Confirmation
 from results.settings import StudySettings
 
@@ -13,13 +13,14 @@ COLOURS = (BLUE, ORANGE, GREEN)
 
 def seeds_chart(runs: Sequence[Confirmation], settings: StudySettings) -> Chart:
     """Test accuracy by epoch of every seed that a finalist was retrained from."""
-    seen = [value for run in runs for value in run.accuracies[1:] or run.accuracies]
+    seen = [value for run in runs for value in run.accuracies]
     lines = [
         Line(
             range(1, len(run.accuracies) + 1),
             run.accuracies,
             f"seed {run.seed}: {run.sustained:.2f}%" if place < len(COLOURS) else "",
             COLOURS[place] if place < len(COLOURS) else GREY,
+            dots=DOTS,
             name=f"seed {run.seed}",
         )
         for place, run in enumerate(runs)
@@ -27,7 +28,7 @@ def seeds_chart(runs: Sequence[Confirmation], settings: StudySettings) -> Chart:
     title = "Test accuracy, a line a seed"
     return Chart(
         title=title,
-        x=Axis("epoch", limits=(0.5, settings.epochs + 0.5)),
+        x=epoch_axis(settings),
         y=Axis(
             "test accuracy, %", "accuracy", accuracy_limits(seen, settings.target) if seen else None
         ),

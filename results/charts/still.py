@@ -3,7 +3,7 @@
 import io
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from results.charts.chart import GREY, Bars, Chart, Intervals, Line, Mark, Points, Rule
@@ -13,8 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH_INCHES = 5.2
-"""Small, so that the letters can still be read on a telephone."""
+WIDTH_INCHES = 4.6
+"""Small, so that letters of `SMALLEST_POINTS` can still be read on a telephone: there a picture is
+some 340 pixels wide, and they are 9 pixels high."""
+
+SMALLEST_POINTS = 9.0
+TITLE_CHARACTERS, TEXT_CHARACTERS = 48, 62
+"""Of a line of the title, and of smaller text, that fits the width."""
+
+LEGEND_INCHES = 0.18
+"""Height of a row of the legend."""
 
 MANY = 500
 """More points than these are pixels within an SVG, as a browser would labour at as many shapes."""
@@ -34,10 +42,14 @@ _STYLE: dict[str, Any] = {
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.7,
     "legend.frameon": False,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": SMALLEST_POINTS,
+    "legend.columnspacing": 1.2,
+    "legend.handlelength": 1.6,
     "svg.hashsalt": "nas-search",
     "svg.fonttype": "path",
 }
+
+FAINT = "#555555"
 
 _SHAPES = {"circle": "o", "diamond": "D", "cross": "x", "ring": "o"}
 
@@ -75,26 +87,52 @@ def picture(draw: "Callable[[], Figure]", kind: Literal["png", "svg"], dots_per_
 
 
 def _figure(chart: Chart) -> "Figure":
-    from matplotlib.figure import Figure
-
-    height = 0.24 * chart.rows + 1.2 if chart.rows else 3.7
-    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
-    # The title belongs to the whole: above the axes alone a long one is cut off.
-    figure.suptitle(chart.title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
+    labels = [mark.label for mark in chart.marks if mark.label]
+    columns = _legend_columns(labels)
+    height = 0.24 * chart.rows + 0.8 if chart.rows else 3.0
+    figure = _titled(chart, height + LEGEND_INCHES * -(-len(labels) // columns))
     axes = figure.add_subplot()
     if not chart.marks:
         axes.set_axis_off()
-        axes.text(0.5, 0.5, textwrap.fill(chart.empty, 50), ha="center", va="center", color=GREY)
+        axes.text(0.5, 0.5, textwrap.fill(chart.empty, 44), ha="center", va="center", color=GREY)
         return figure
     x, y = scale(chart, "x"), scale(chart, "y")
     for mark in chart.marks:
         _DRAW[type(mark)](axes, x, y, mark)
     _axis(axes, "x", x)
     _axis(axes, "y", y)
-    handles, labels = axes.get_legend_handles_labels()
     if labels:
-        columns = 2 if max(map(len, labels)) > 22 else 3
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)))
+        handles, named = axes.get_legend_handles_labels()
+        figure.legend(handles, named, loc="outside lower center", ncols=columns)
+    return figure
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    """As many as fit the width."""
+    longest = 5 + max(map(len, labels), default=0)
+    return max(1, min(len(labels), TEXT_CHARACTERS // longest))
+
+
+def _titled(chart: Chart, height: float) -> "Figure":
+    """A figure with title and subtitle, and `height` in inches below them for the rest.
+
+    They belong to the whole: above the axes alone long ones are cut off.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    title = textwrap.wrap(chart.title, TITLE_CHARACTERS)
+    subtitle = textwrap.wrap(chart.subtitle, TEXT_CHARACTERS)
+    top, middle = 0.05, 0.05 + 0.19 * len(title)
+    above = middle + 0.16 * len(subtitle)
+    whole = height + above
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, height / whole))
+    figure = Figure(figsize=(WIDTH_INCHES, whole), layout=layout)
+    looks: dict[str, Any] = {"x": 0.01, "ha": "left", "va": "top"}
+    bold: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold"}
+    small: dict[str, Any] = {"fontsize": SMALLEST_POINTS, "color": FAINT}
+    figure.text(y=1 - top / whole, s="\n".join(title), **looks, **bold)
+    figure.text(y=1 - middle / whole, s="\n".join(subtitle), **looks, **small)
     return figure
 
 
@@ -128,6 +166,8 @@ def _line(axes: "Axes", x: Scale, y: Scale, mark: Line) -> None:
         alpha=mark.opacity,
         linestyle="--" if mark.dashed else "-",
         drawstyle="steps-post" if mark.stepped else "default",
+        marker="o" if mark.dots else None,
+        markersize=mark.dots,
         label=mark.label or None,
         zorder=2,
     )

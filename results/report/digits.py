@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from results.charts.still import SMALLEST_POINTS, WIDTH_INCHES
 from results.record import Confirmation
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def draw_confusion(matrix: "np.ndarray") -> "Figure":
     from matplotlib.figure import Figure
 
     errors = np.where(np.eye(10, dtype=bool), 0, matrix)
-    figure = Figure(figsize=(5.2, 4.6), layout="constrained")
+    figure = Figure(figsize=(WIDTH_INCHES, 0.9 * WIDTH_INCHES), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(errors, cmap="Oranges", vmin=0, vmax=max(1, 1.4 * errors.max()))
     axes.set_xticks(range(10))
@@ -85,7 +86,7 @@ def draw_confusion(matrix: "np.ndarray") -> "Figure":
                     *(seen, true, f"{matrix[true, seen]}"),
                     ha="center",
                     va="center",
-                    fontsize=7.5 if true == seen else 9.5,
+                    fontsize=SMALLEST_POINTS if true == seen else 9.5,
                     color="#777777" if true == seen else "black",
                 )
     return figure
@@ -100,8 +101,7 @@ def draw_digits(test: TestDigits, positions: Sequence[int], taken_for: "np.ndarr
     rows = -(-len(shown) // COLUMNS)
     # One image of all: axes for each would take a second to lay out.
     paper = np.zeros((rows * ROW_PIXELS, COLUMNS * COLUMN_PIXELS))
-    width = 5.2
-    figure = Figure(figsize=(width, width * paper.shape[0] / paper.shape[1]))
+    figure = Figure(figsize=(WIDTH_INCHES, WIDTH_INCHES * paper.shape[0] / paper.shape[1]))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     for place, position in enumerate(shown):
@@ -114,7 +114,7 @@ def draw_digits(test: TestDigits, positions: Sequence[int], taken_for: "np.ndarr
             f"{test.labels[position]} → {_seen(taken_for[:, position])}",
             ha="center",
             va="bottom",
-            fontsize=10.5,
+            fontsize=10,
         )
     axes.imshow(255 - paper, cmap="gray", vmin=0, vmax=255)
     return figure

@@ -4,11 +4,13 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --text: #1c1e21; --faint: #5c6370; --paper: #ffffff; --line: #dcdfe4; --head: #f3f5f7;
+  --shadow: rgb(0 0 0 / 35%); --row: rgb(90 110 140 / 8%);
   --mark: #0a5c91;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --text: #e4e6ea; --faint: #a3abb8; --paper: #16181c; --line: #363b44; --head: #22262d;
+    --shadow: rgb(255 255 255 / 40%); --row: rgb(160 180 210 / 10%);
     --mark: #7cc4f2;
   }
 }
@@ -35,13 +37,21 @@ code {
   white-space: nowrap;
 }
 img {
-  display: block; width: 100%; max-width: 40rem; height: auto; margin: 0.8rem 0; padding: 0.4rem;
+  display: block; width: 100%; max-width: 34rem; height: auto; margin: 0.8rem 0; padding: 0.4rem;
   background: #ffffff; border: 1px solid var(--line); border-radius: 6px;
 }
-.table { overflow-x: auto; margin: 0.8rem 0; }
+/* A shadow at an edge where more is to be scrolled to: the covers move with the table. */
+.table {
+  overflow-x: auto; margin: 0.8rem 0;
+  background:
+    linear-gradient(to right, var(--paper) 40%, transparent) left / 2.5rem 100% no-repeat local,
+    linear-gradient(to left, var(--paper) 40%, transparent) right / 2.5rem 100% no-repeat local,
+    linear-gradient(to right, var(--shadow), transparent) left / 1rem 100% no-repeat scroll,
+    linear-gradient(to left, var(--shadow), transparent) right / 1rem 100% no-repeat scroll;
+}
 table { border-collapse: collapse; font-size: 0.9rem; line-height: 1.35; }
 th, td { padding: 0.35rem 0.7rem; border-bottom: 1px solid var(--line); text-align: left; }
-th { background: var(--head); vertical-align: bottom; font-weight: 600; }
+th { background: var(--row); vertical-align: bottom; font-weight: 600; }
 th.number, td.number { text-align: right; font-variant-numeric: tabular-nums; }
 td.number { white-space: nowrap; }
 td:first-child:not(.number) { min-width: 8rem; }
@@ -54,9 +64,9 @@ nav li ul { padding-left: 1rem; font-size: 0.92rem; }
 a { color: var(--mark); }
 @media (max-width: 30rem) {
   h1 + p { font-size: 1.25rem; }
-  th, td { padding: 0.3rem 0.32rem; }
-  td:first-child:not(.number) { min-width: 5rem; }
-  table { font-size: 0.8rem; }
+  th, td { padding: 0.3rem 0.2rem; }
+  td:first-child:not(.number) { min-width: 4rem; }
+  table { font-size: 0.72rem; }
 }
 @media print {
   :root { color-scheme: light; --text: #000000; --faint: #333333; --paper: #ffffff; }
