@@ -1,10 +1,11 @@
 """A whole run: the search, then the confirmation of the finalists."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from results.ledger import refresh, with_ledger
-from results.record import TIMING_KEY, confirmations, records
+from results.record import TIMING_KEY, Given, confirmations, records
 from results.selection import complete, finalists
 from results.storage import open_storage, shown_url, storage_errors
 from search.clock import TimeAccount
@@ -14,15 +15,39 @@ from search.plan import Plan
 from search.precision import precision_for
 from search.progress import Tally, make_display, say, time_line
 from search.publisher import Publisher
-from search.study import SEED_KEY, DeadTrials, make_or_resume
-from search.task import ConfirmTask, SearchTask, Task
+from search.study import SEED_KEY, DeadTrials, make_or_resume, queue
+from search.task import ConfirmTask, QueueTask, SearchTask, Task
 
 if TYPE_CHECKING:
     import optuna
 
 
 def run(plan: Plan, *, baselines: bool) -> "optuna.Study":
-    """Runs the plan to its end and returns the study.
+    """Searches as the plan says, confirms the finalists, and returns the study."""
+    with at_work(plan, baselines=baselines) as (study, crew, publisher):
+        _search(plan, study, crew, publisher)
+        _confirm(plan, study, crew, publisher)
+    return study
+
+
+def train_given(plan: Plan, wanted: Sequence[Given]) -> "optuna.Study":
+    """Trains what is wanted, as far as the study hasn't got it yet, and returns the study."""
+    with at_work(plan, baselines=False) as (study, crew, publisher):
+        queue(study, wanted)
+        refresh(study)
+        states = [each.state for each in records(study)]
+        waiting = states.count("waiting")
+        if waiting:
+            done = states.count("complete") + states.count("pruned")
+            tally = Tally(done + waiting, done, compares=False)
+            tasks = [QueueTask()] * plan.workers
+            _work(crew, f"train {plan.study}", tally, tasks, publisher)
+    return study
+
+
+@contextmanager
+def at_work(plan: Plan, *, baselines: bool) -> "Iterator[tuple[optuna.Study, Crew, Publisher]]":
+    """A context with the study of the plan, who works on it, and who publishes it.
 
     Whatever ends it early, every told trial is kept, and the trials that had begun are handed
     back, so that the same plan goes on from there.
@@ -41,13 +66,11 @@ def run(plan: Plan, *, baselines: bool) -> "optuna.Study":
         publisher = Publisher(reader, say)
         try:
             with Crew(plan, on_death=dead.hand_back) as crew:
-                _search(plan, reader, crew, publisher)
-                _confirm(plan, reader, crew, publisher)
+                yield reader, crew, publisher
         except KeyboardInterrupt:
             publisher.update_if_quick()
             raise
         publisher.publish()
-    return reader
 
 
 def _search(plan: Plan, study: "optuna.Study", crew: Crew, publisher: Publisher) -> None:

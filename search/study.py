@@ -4,9 +4,11 @@ import datetime
 import os
 import socket
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
+from results.record import Given
 from results.settings import SETTINGS_KEY
 from results.storage import CREATED_KEY, enqueue_again, settings_of
 from search.plan import Plan, derived_seed
@@ -58,6 +60,20 @@ def make_or_resume(
                 study.enqueue_trial(params, skip_if_exists=True)
         study.set_user_attr(BASELINES_KEY, "queued")
     return study
+
+
+def queue(study: "optuna.Study", wanted: Iterable[Given]) -> None:
+    """Queues what is wanted in its order, without what the study has, trained or to be trained."""
+    from optuna.trial import TrialState
+
+    there = set()
+    for trial in study.get_trials(deepcopy=False):
+        given = Given.of(trial.user_attrs)
+        if given is not None and trial.state != TrialState.FAIL:
+            there.add((given.name, given.seed))
+    for each in wanted:
+        if (each.name, each.seed) not in there:
+            study.enqueue_trial({}, user_attrs=each.attributes())
 
 
 def load(storage: "optuna.storages.RDBStorage", plan: Plan) -> "optuna.Study":

@@ -1,0 +1,98 @@
+"""Trials that come with their configuration and seed."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from results.errors import NasSearchError
+from results.record import Given, TrialRecord, records
+from results.settings import StudySettings
+from results.storage import default_url, enqueue_again, load_study, open_storage
+from search.data import DataSource
+from search.plan import Plan
+from search.run import run, train_given
+from search.study import queue
+from space import SearchSpace, baseline
+from tests.plans import make_plan
+
+SMALL = baseline("separable-residual-small")
+OTHER = SMALL.model_copy(update={"recipe": SMALL.recipe.model_copy(update={"nesterov": False})})
+
+
+def plan(out: Path, **changes: object) -> Plan:
+    settings = StudySettings(
+        dataset="mnist-sample",
+        space=SearchSpace.for_budget(2_000),
+        **{"epochs": 1, "sustain": 1, "trials": "given", "protocol": "published", **changes},
+    )
+    return make_plan(
+        Plan,
+        study="given",
+        storage=default_url(out),
+        settings=settings,
+        data=DataSource("mnist-sample"),
+        out=out,
+        workers=2,
+        pruner="none",
+        precision="float32",
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> list[TrialRecord]:
+    """Of a run that had half of it to do again: two networks, two seeds."""
+    out = tmp_path_factory.mktemp("given")
+    wanted = [Given(name, seed, each) for seed in (0, 1) for name, each in networks().items()]
+    train_given(plan(out), wanted[:2])
+    study = train_given(plan(out), wanted)
+    found = records(study)
+    train_given(plan(out), wanted)
+    assert len(load_study(open_storage(default_url(out), create=False), None).trials) == len(found)
+    return found
+
+
+def networks() -> dict[str, object]:
+    return {"small": SMALL, "other": OTHER}
+
+
+def test_each_is_trained_once_whatever_was_there_before(trained: list[TrialRecord]) -> None:
+    assert [(each.attributes["name"], each.attributes["seed"]) for each in trained] == [
+        ("small", 0),
+        ("other", 0),
+        ("small", 1),
+        ("other", 1),
+    ]
+    assert {each.state for each in trained} == {"complete"}
+    assert [each.configuration for each in trained] == [SMALL, OTHER, SMALL, OTHER]
+
+
+def test_the_published_protocol_measures_on_the_test_images(trained: list[TrialRecord]) -> None:
+    from search.train import TrainingRun
+
+    digits = DataSource("mnist-sample").load()
+    run = TrainingRun(SMALL, digits.all_training, digits.test, epochs=1, seed=1)
+    (metrics,) = run
+    assert trained[2].sustained == metrics.accuracy
+    assert trained[2].sustained != trained[0].sustained
+
+
+def test_what_was_cut_off_keeps_its_configuration(tmp_path: Path) -> None:
+    storage = open_storage(default_url(tmp_path), create=True)
+    study = optuna.create_study(study_name="given", storage=storage)
+    study.set_user_attr("settings", plan(tmp_path).settings.model_dump(mode="json"))
+    queue(study, [Given("small", 7, SMALL)])
+    begun = study.ask()
+    study.tell(begun, state=optuna.trial.TrialState.FAIL)
+    enqueue_again(study, study.trials[0])
+    again = study.trials[1]
+    assert Given.of(again.user_attrs) == Given("small", 7, SMALL)
+    assert again.user_attrs["attempt"] == 2
+    queue(study, [Given("small", 7, SMALL)])
+    assert len(study.trials) == 2
+
+
+def test_a_search_does_not_go_on_in_a_study_of_given_trials(tmp_path: Path) -> None:
+    train_given(plan(tmp_path), [])
+    with pytest.raises(NasSearchError, match="made by another command"):
+        run(plan(tmp_path, trials="drawn", protocol="search"), baselines=False)
