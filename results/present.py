@@ -77,6 +77,44 @@ def trials_table(study: str, frame: "pd.DataFrame") -> None:
     )
 
 
+def published_table(networks: "Sequence[Published]") -> None:
+    """Prints what was published of networks."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("id", "what", box=None, padding=(0, 2, 0, 0))
+    for name in ("parameters", "published", "best train", "best test", "layers"):
+        table.add_column(name, justify="left" if name == "layers" else "right", no_wrap=True)
+    for each in networks:
+        table.add_row(
+            each.id,
+            escape(each.title),
+            f"{footprint(each.configuration.architecture).params:,}",
+            f"{'' if each.is_exact else '~'}{each.params:,}",
+            f"{each.best_train:.2f}",
+            f"{each.best_test:.2f}",
+            "reconstructed" if each.reconstruction else "published",
+        )
+    Console(width=120).print(table, soft_wrap=True)
+
+
+def replay_table(found: "Sequence[Replayed]", settings: "StudySettings") -> None:
+    """Prints published against measured."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from results.replay import COLUMNS, cells, legend
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name in ("id", "what") else "right")
+    for each in found:
+        table.add_row(*cells(each, settings))
+    console = Console()
+    console.print(table)
+    console.print(legend(found, settings), highlight=False)
+
+
 def forms_table(forms: Mapping[str, Mapping[str, Any]]) -> None:
     """Prints what config.json tells of the files of an export."""
     from rich.console import Console

@@ -11,7 +11,7 @@ import click
 
 from results.errors import NasSearchError
 from search.commands import COMMANDS
-from search.options import STUDY_NAME, study_options
+from search.options import RUN_OPTIONS, make_plan, study_options, training_options
 from search.strategy import PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
@@ -23,24 +23,13 @@ INTERRUPTED = 130
 
 @click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
 @study_options
+@training_options
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
     default=200,
     show_default=True,
     help="Trained trials the study shall have in all; running again goes on up to that number.",
-)
-@click.option(
-    "--dataset",
-    type=click.Choice(["mnist", "mnist-sample"]),
-    help="mnist: all 70,000 digits, or an error if they can't be had. mnist-sample: 5,000 of them, "
-    "always at hand. Default: mnist, and the sample with a warning where it can't be had.",
-)
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    help="Folder with MNIST in torchvision's layout (MNIST/raw/...). Then looked for in "
-    "$NAS_SEARCH_DATA, then in the user's cache, where it is downloaded to if missing.",
 )
 @click.option(
     "--max-params",
@@ -99,24 +88,6 @@ INTERRUPTED = 130
     show_default=True,
     help="Decides every draw and training of the search: with one worker on a CPU the same seed "
     "gives the same trials.",
-)
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    help="auto, cpu, cuda, cuda:1, or several such as cuda:0,cuda:2.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1, max=256),
-    help="Trials trained at once. Default: one a CPU core, or 8 a GPU.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16"]),
-    default="auto",
-    show_default=True,
-    help="Number format of training (measuring is always float32); auto: the faster, measured.",
 )
 @click.option(
     "--finalists",
@@ -208,10 +179,7 @@ def _next(plan: "Plan", command: str) -> str:
 
 def _plan(**options: Any) -> "Plan":
     from results.settings import StudySettings
-    from results.storage import default_url
     from search.data import find
-    from search.device import default_workers, resolve_devices
-    from search.plan import Plan
     from search.progress import say
     from space import SearchSpace
 
@@ -220,17 +188,10 @@ def _plan(**options: Any) -> "Plan":
         raise click.UsageError(f"--sustain {sustain} is more than --epochs {options['epochs']}")
     if math.isnan(options["target"]):
         raise click.UsageError("--target is not a number")
-    name = options["study"]
-    if name is not None and not STUDY_NAME.fullmatch(name):
-        raise click.UsageError(
-            "--study: use letters, digits, dots, dashes and underscores, starting with a letter "
-            "or digit, at most 100"
-        )
     try:
         space = SearchSpace.for_budget(options["max_params"])
     except ValueError as error:
         raise click.UsageError(f"--max-params: {error}") from None
-    devices = resolve_devices(options["device"])
     data = find(options["dataset"], options["data_dir"], say)
     settings = StudySettings(
         dataset=data.name,
@@ -240,23 +201,17 @@ def _plan(**options: Any) -> "Plan":
         epochs=options["epochs"],
         sustain=sustain,
     )
-    if name is None:
-        name = f"{data.name}-{settings.objective}-{settings.max_params}"
-    return Plan(
-        study=name,
-        storage=options["storage"] or default_url(options["out"]),
-        settings=settings,
-        data=data,
-        out=options["out"],
+    return make_plan(
+        settings,
+        data,
+        default_name=f"{data.name}-{settings.objective}-{settings.max_params}",
         trials=options["trials"],
         seed=options["seed"],
         sampler=options["sampler"],
         pruner=options["pruner"],
-        devices=devices,
-        workers=options["workers"] or default_workers(devices),
-        precision=None if options["precision"] == "auto" else options["precision"],
         finalists=options["finalists"],
         confirm_seeds=options["confirm_seeds"],
+        **{name: options[name] for name in RUN_OPTIONS},
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from search.options import open_study, report_folder, study_options
+from search.replay import replay
 
 
 @click.command()
@@ -228,4 +229,4 @@ def predict(model: Path, images: tuple[Path, ...], as_json: bool, trust: bool) -
         predictions_table(list(zip(map(str, images), found, strict=True)))
 
 
-COMMANDS = (best, trials, export, predict, report, dashboard)
+COMMANDS = (best, trials, export, predict, report, dashboard, replay)

@@ -1,7 +1,7 @@
 """Options that several commands take, and what they mean."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,10 @@ from results.errors import NasSearchError
 
 if TYPE_CHECKING:
     import optuna
+
+    from results.settings import StudySettings
+    from search.data import DataSource
+    from search.plan import Plan
 
 
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -40,6 +44,49 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Folder for the default database, checkpoints and records.",
         ),
     ]
+    return _with(options, command)
+
+
+def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of every command that trains: on what data, and with which devices."""
+    options = [
+        click.option(
+            "--dataset",
+            type=click.Choice(["mnist", "mnist-sample"]),
+            help="mnist: all 70,000 digits, or an error if they can't be had. mnist-sample: 5,000 of them, "
+            "always at hand. Default: mnist, and the sample with a warning where it can't be had.",
+        ),
+        click.option(
+            "--data-dir",
+            type=click.Path(path_type=Path),
+            help="Folder with MNIST in torchvision's layout (MNIST/raw/...). Then looked for in "
+            "$NAS_SEARCH_DATA, then in the user's cache, where it is downloaded to if missing.",
+        ),
+        click.option(
+            "--device",
+            default="auto",
+            show_default=True,
+            help="auto, cpu, cuda, cuda:1, or several such as cuda:0,cuda:2.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1, max=256),
+            help="Trials trained at once. Default: one a CPU core, or 8 a GPU.",
+        ),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "bfloat16"]),
+            default="auto",
+            show_default=True,
+            help="Number format of training (measuring is always float32); auto: the faster, measured.",
+        ),
+    ]
+    return _with(options, command)
+
+
+def _with(
+    options: Sequence[Callable[..., Any]], command: Callable[..., Any]
+) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command
@@ -67,3 +114,44 @@ def report_folder(out: Path, study: str) -> Path:
             "nas-search report myreport"
         )
     return out / "reports" / study
+
+
+RUN_OPTIONS = ("study", "storage", "out", "device", "workers", "precision")
+"""Options of `study_options` and `training_options` that say how a run is run."""
+
+
+def make_plan(
+    settings: "StudySettings",
+    data: "DataSource",
+    *,
+    default_name: str,
+    study: str | None,
+    storage: str | None,
+    out: Path,
+    device: str,
+    workers: int | None,
+    precision: str,
+    **others: Any,
+) -> "Plan":
+    """The plan of a run, from its options. Raises click.UsageError and NasSearchError."""
+    from results.storage import default_url
+    from search.device import default_workers, resolve_devices
+    from search.plan import Plan
+
+    if study is not None and not STUDY_NAME.fullmatch(study):
+        raise click.UsageError(
+            "--study: use letters, digits, dots, dashes and underscores, starting with a letter "
+            "or digit, at most 100"
+        )
+    devices = resolve_devices(device)
+    return Plan(
+        study=study or default_name,
+        storage=storage or default_url(out),
+        settings=settings,
+        data=data,
+        out=out,
+        devices=devices,
+        workers=workers or default_workers(devices),
+        precision=None if precision == "auto" else precision,  # type: ignore[arg-type]
+        **others,
+    )

@@ -24,15 +24,15 @@ class Plan:
     settings: StudySettings
     data: DataSource
     out: Path
-    trials: int
-    seed: int
-    sampler: str
-    pruner: str
     devices: tuple[str, ...]
     workers: int
     precision: Precision | None
-    finalists: int
-    confirm_seeds: int
+    trials: int = 0
+    seed: int = 0
+    sampler: str = "random"
+    pruner: str = "none"
+    finalists: int = 0
+    confirm_seeds: int = 0
 
     @property
     def processes(self) -> tuple[tuple[str, int], ...]:
