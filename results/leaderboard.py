@@ -88,12 +88,16 @@ def progress(trials: list[TrialRecord]) -> str:
     states = [each.state for each in trials]
     said = (
         f"{count(len(complete(trials)), 'trial')} trained to the end, "
-        f"{states.count('pruned'):,} stopped early"
+        f"{sum(each.was_stopped for each in trials):,} stopped early"
     )
     others = [
-        f"{states.count(state):,} {words}"
-        for state, words in (("running", "running now"), ("failed", "failed"))
-        if state in states
+        f"{number:,} {words}"
+        for number, words in (
+            (sum(each.diverged for each in trials), "diverged"),
+            (states.count("running"), "running now"),
+            (states.count("failed"), "failed"),
+        )
+        if number
     ]
     return ", ".join([said, *others]) + "."
 

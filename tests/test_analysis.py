@@ -162,8 +162,30 @@ def test_size_says_what_parameters_are_worth_only_where_it_is_clear() -> None:
     unclear = mattered.size(findings(complete_trials(60, 1, per_decade=0.0)))
     assert "no clear difference" in unclear
     few = mattered.size(findings(complete_trials(5, 1)))
-    assert "evidence is thin with 5 complete trials" in few
+    assert "can't be told from 5 complete trials" in few
     assert mattered.size(EMPTY) == ""
+    for each in (near := complete_trials(60, 1)):
+        each.attributes["params"] = 9_000 + each.number
+    assert "can't be told from 60 complete trials" in mattered.size(findings(near))
+    stopped = trained(60, [97.0] * 3, reason="pruned after epoch 3")
+    incomplete = mattered.size(findings([*complete_trials(60, 1), stopped]))
+    assert "Over 60 complete trials (those that were not trained to the end are missing)" in (
+        incomplete
+    )
+
+
+def test_trials_on_one_line_leave_nothing_to_tell_how_sure_it_is() -> None:
+    same = complete_trials(20, 1)
+    for each in same:
+        each.attributes["sustained"] = 99.0
+    assert mattered.doubling(findings(same)) is None
+    assert "nan" not in mattered.size(findings(same))
+
+
+def test_one_network_is_not_compared_with_itself() -> None:
+    one = mattered.size(findings([trained(0, STEADY)]))
+    assert "The one network that was trained to its end has 5,760 parameters" in one
+    assert course.progress(findings([trained(0, STEADY)])) == ""
 
 
 def test_the_worth_of_parameters_covers_the_truth() -> None:
@@ -230,6 +252,10 @@ def test_progress_says_when_the_best_came() -> None:
     assert course.improvements(early) == [1, 2, 3]
     assert "number 3 of 30 trained trials; the 27 after it" in course.progress(early)
     assert advice.trials(early) == ""
+    ties = [trained(0, STEADY, parameters=BASELINES["plain-wide"]), trained(1, STEADY), *worse]
+    equal = findings([replace(each, number=n) for n, each in enumerate(ties)])
+    assert equal.best is equal.records[1]
+    assert "number 2 of 29 trained trials" in course.progress(equal)
     late = findings([*worse, *better])
     assert "still getting better" in advice.trials(late)
     assert "2 complete trials is thin evidence" in advice.trials(findings(better[:2]))

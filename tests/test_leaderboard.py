@@ -7,6 +7,7 @@ from markdown_it import MarkdownIt
 
 from results.leaderboard import leaderboard
 from results.record import Confirmation
+from results.selection import summary
 from tests.charts import SETTINGS, STUDY, trial
 
 
@@ -85,3 +86,11 @@ def test_a_study_of_the_smallest_is_ranked_by_its_own_score() -> None:
     small, large = replace(STUDY[5], value=99.6), replace(STUDY[0], value=99.5)
     text = leaderboard([large, small], {}, settings)
     assert text.index("| 5 | 8,000") < text.index("| 0 | 9,000")
+
+
+def test_a_trial_that_diverged_is_not_counted_as_stopped() -> None:
+    diverged = trial(8, 3_000, [10.0], state="pruned", reason="diverged in epoch 1")
+    text = leaderboard([*STUDY, diverged], {}, SETTINGS)
+    assert "5 trials trained to the end, 2 stopped early, 1 diverged." in text
+    trials = summary("study", SETTINGS, [*STUDY, diverged], {})["trials"]
+    assert (trials["complete"], trials["pruned"], trials["diverged"]) == (5, 2, 1)
