@@ -10,7 +10,7 @@ from results.markdown import count
 from results.record import TrialRecord
 from results.report.course import improvements
 from results.report.findings import Findings
-from results.report.fit import rise
+from results.report.fit import still_rising
 from results.report.mattered import doubling
 from space.search_space import SMALLEST_BUDGET, Choice, FloatRange, IntRange
 
@@ -110,14 +110,14 @@ def budget(found: Findings) -> str:
 
 
 def epochs(found: Findings) -> str:
-    """More epochs, if the best was still learning."""
-    gain = rise(found)
-    if gain is None:
+    """More epochs, if the best was still getting better."""
+    last = still_rising(found)
+    if not last:
         return ""
     return (
         f"More epochs (`--epochs {2 * found.settings.epochs}` and another `--study`): the most "
-        f"accurate network still gained {gain:.2f} points over its last "
-        f"{count(found.settings.sustain, 'epoch')}."
+        f"accurate network was still rising over its last {count(len(last), 'epoch')}, from "
+        f"{last[0]:.2f} to {last[-1]:.2f}%."
     )
 
 
