@@ -7,12 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 from scipy import stats
 
 from results.intervals import mean_interval, share_interval, standard_error, values_needed
 from results.record import TrialRecord
 from results.report import advice, course, fit, mattered, seeds
+from search.strategy import make_sampler
 from space import BASELINES
 from tests.studies import SETTINGS, complete_trials, confirmed, findings, trained
 
@@ -378,9 +380,30 @@ def test_a_range_is_to_be_widened_where_the_leading_crowd_at_its_end() -> None:
     said = list(advice.edges(findings(crowded)))
     assert len(said) == 1
     assert "images turned by, degrees: 40 of 40 leading trials lie at its high end, 15" in said[0]
+    assert re.search(r"against \d+ of 160 others", said[0])
     for seed in range(10):
         assert list(advice.edges(findings(complete_trials(200, seed)))) == []
     assert list(advice.edges(findings(crowded[:20]))) == []
+
+
+def test_ends_where_the_sampler_draws_by_itself_are_no_reason_to_widen_a_range() -> None:
+    """The search's own sampler, which crowds at ends, with accuracies that are noise alone."""
+    said = [sentence for seed in range(4) for sentence in advice.edges(findings(proposed(seed)))]
+    assert len(said) <= 1
+
+
+def proposed(seed: int, number: int = 150) -> list[TrialRecord]:
+    """Complete trials as the sampler draws them where nothing matters."""
+    rng = np.random.default_rng(seed)
+    study = optuna.create_study(direction="maximize", sampler=make_sampler("tpe", seed))
+    (like,) = complete_trials(1, seed)
+    made = []
+    for place, noise in enumerate(rng.normal(0, 0.1, number)):
+        trial = study.ask()
+        parameters = SETTINGS.space.draw(trial)
+        study.tell(trial, 99 + noise)
+        made.append(replace(like, number=place, parameters=parameters, value=99 + noise))
+    return made
 
 
 def test_nothing_is_advised_before_a_trial_is_complete() -> None:

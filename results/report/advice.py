@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from results.choices import choice_words, effective, level_words
 from results.intervals import CONFIDENCE, values_needed
@@ -16,7 +15,7 @@ from space.search_space import SMALLEST_BUDGET, Choice, FloatRange, IntRange
 
 FEWEST_LEADING = 5
 EDGE = 0.05
-"""The outermost part of a range, by which draws at random would fall there."""
+"""The part of a range that is its end."""
 
 MOST_EDGES = 4
 FEWEST_COMPLETE = 10
@@ -137,35 +136,38 @@ def levels(found: Findings) -> Iterator[str]:
 
 
 def edges(found: Findings) -> Iterator[str]:
-    """Ranges at whose end the leading trials crowd, as draws at random would hardly do.
+    """Ranges at whose end the leading trials lie clearly more often than the other complete ones.
 
-    The share of the leading trials at an end is held against the share of the range that is near
-    it (binomial test, Bonferroni over all ends).
+    Held against those, as the sampler itself draws near the ends (Fisher's exact test, one-sided,
+    Bonferroni over all ends).
     """
-    from scipy.stats import binom
+    from scipy.stats import hypergeom
 
-    leading = _leading(found)
+    leading = {each.number for each in _leading(found)}
     if len(leading) < FEWEST_LEADING:
         return
-    made = [effective(each.parameters) for each in leading]
+    made = [(effective(each.parameters), each.number in leading) for each in found.complete]
     ends = [
-        (name, end, share)
+        (name, dimension, end)
         for name, dimension in found.settings.space.dimensions.items()
-        for end, share in _ends(dimension)
+        if not isinstance(dimension, Choice)
+        for end in _ends(dimension)
     ]
     crowded = []
-    for name, end, share in ends:
-        values = [each[name] for each in made if name in each]
-        at_end = sum(_is_at(found.settings.space.dimensions[name], value, end) for value in values)
-        chance = float(binom.sf(at_end - 1, len(values), share)) if values else 1.0
+    for name, dimension, end in ends:
+        drawn = [
+            (_is_at(dimension, each[name], end), leads) for each, leads in made if name in each
+        ]
+        at_end, of = sum(at for at, _ in drawn), sum(leads for _, leads in drawn)
+        both = sum(at and leads for at, leads in drawn)
+        chance = float(hypergeom.sf(both - 1, len(drawn), at_end, of))
         if chance * len(ends) < 1 - CONFIDENCE:
-            crowded.append((chance, name, end, at_end, len(values)))
-    for _, name, end, at_end, of in sorted(crowded)[:MOST_EDGES]:
+            others = f"{at_end - both} of {len(drawn) - of} others"
+            crowded.append((chance, name, getattr(dimension, end), end, both, of, others))
+    for _, name, value, end, both, of, others in sorted(crowded)[:MOST_EDGES]:
         yield (
-            f"Widen the range of {choice_words(name)}: {at_end} of {of} leading trials lie at its "
-            f"{'low' if end == 'low' else 'high'} end, "
-            f"{level_words(name, getattr(found.settings.space.dimensions[name], end))} "
-            f"(`space/search_space.py`)."
+            f"Widen the range of {choice_words(name)}: {both} of {of} leading trials lie at its "
+            f"{end} end, {level_words(name, value)}, against {others} (`space/search_space.py`)."
         )
 
 
@@ -175,31 +177,16 @@ def _leading(found: Findings) -> list[TrialRecord]:
     return ordered[: len(ordered) // 5]
 
 
-def _ends(dimension: IntRange | FloatRange | Choice) -> Iterator[tuple[str, float]]:
-    """The ends of a range that could be moved, with the share of random draws that lie at them.
+def _ends(dimension: IntRange | FloatRange) -> list[str]:
+    """The ends of a range that could be moved.
 
     None is below 0, and nothing can be done fewer times than once.
     """
-    if isinstance(dimension, Choice):
-        return
-    share = EDGE
-    if isinstance(dimension, IntRange):
-        share = _share_of_one(dimension)
     floor = 1 if isinstance(dimension, IntRange) else 0
-    if dimension.low > floor:
-        yield "low", share
-    yield "high", share
+    return ["low", "high"] if dimension.low > floor else ["high"]
 
 
-def _share_of_one(dimension: IntRange) -> float:
-    """The larger share that one of its two outermost numbers has."""
-    if dimension.log:
-        low, high = math.log(dimension.low - 0.5), math.log(dimension.high + 0.5)
-        return (math.log(dimension.low + 0.5) - low) / (high - low)
-    return 1 / (dimension.high - dimension.low + 1)
-
-
-def _is_at(dimension: Any, value: float, end: str) -> bool:
+def _is_at(dimension: IntRange | FloatRange, value: float, end: str) -> bool:
     if isinstance(dimension, IntRange):
         return bool(value == getattr(dimension, end))
     low, high, at = dimension.low, dimension.high, value
