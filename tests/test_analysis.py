@@ -11,7 +11,13 @@ import optuna
 import pytest
 from scipy import stats
 
-from results.intervals import mean_interval, share_interval, standard_error, values_needed
+from results.intervals import (
+    difference_interval,
+    mean_interval,
+    share_interval,
+    standard_error,
+    values_needed,
+)
 from results.record import TrialRecord
 from results.report import advice, course, fit, mattered, seeds
 from search.strategy import make_sampler
@@ -38,23 +44,36 @@ def ending(*last: float) -> TrialRecord:
 def test_intervals_are_those_of_the_textbooks() -> None:
     values = [99.3, 99.42, 99.38, 99.35]
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.95)
-    assert mean_interval(values) == pytest.approx((expected.low, expected.high))
-    assert mean_interval(values[:1]) is None
+    assert mean_interval(values, 0.01) == pytest.approx((expected.low, expected.high))
+    assert mean_interval(values[:1], 0.01) is None
+    others = [99.1, 99.2, 99.05]
+    welch = stats.ttest_ind(values, others, equal_var=False).confidence_interval(0.95)
+    assert difference_interval(values, others, 0.01) == pytest.approx((welch.low, welch.high))
+    assert difference_interval(values, others[:1], 0.01) is None
     assert share_interval(3, 3) == pytest.approx((0.4385, 1.0), abs=1e-4)
     assert standard_error(99.4, 10_000) == pytest.approx(0.0772, abs=1e-4)
 
 
+def test_equal_values_are_no_certainty() -> None:
+    low, high = mean_interval([99.41, 99.41], 0.01) or (0, 0)
+    assert (99.41 - low, high - 99.41) == pytest.approx(
+        [12.706 * 0.01 / math.sqrt(2)] * 2, rel=1e-3
+    )
+    assert difference_interval([99.41] * 2, [99.41] * 2, 0.01) != (0, 0)
+    assert values_needed([99.41, 99.41], 99.4, 0.01) == 7
+
+
 def test_values_needed_is_the_first_number_whose_interval_leaves_out_the_border() -> None:
     values = [99.40, 99.44, 99.48]
-    needed = values_needed(values, 99.4)
+    needed = values_needed(values, 99.4, 0.01)
     assert needed is not None
     assert needed > 3
     sd = statistics.stdev(values)
     reach = [stats.t.ppf(0.975, n - 1) * sd / math.sqrt(n) for n in (needed - 1, needed)]
     assert reach[0] >= 0.04 > reach[1]
-    assert values_needed([99.0, 99.01, 99.02], 99.4) == 3
-    assert values_needed([99.3, 99.5], 99.4) is None
-    assert values_needed([99.3], 99.4) is None
+    assert values_needed([99.0, 99.01, 99.02], 99.4, 0.01) == 3
+    assert values_needed([99.3, 99.5], 99.4, 0.01) is None
+    assert values_needed([99.3], 99.4, 0.01) is None
 
 
 # Fit
@@ -181,8 +200,9 @@ def test_a_falling_learning_rate_is_named_as_another_reason(
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ([99.50, 99.52, 99.51], "on average it is above the target"),
-        ([99.30, 99.31, 99.32], "on average it is below the target"),
+        ([99.50, 99.52, 99.51], "on average above the target"),
+        ([99.30, 99.31, 99.32], "on average below the target"),
+        ([99.41, 99.41], "standard deviation of one image, 0.01, as the seeds differ by less"),
         ([99.38, 99.42, 99.43], "can't be told from 3 seeds"),
         ([99.5], "Evidence is thin: one seed tells no scatter"),
     ],
@@ -195,6 +215,7 @@ def test_what_the_seeds_say(values: list[float], said: str) -> None:
     holding = sum(value >= 99.4 for value in values)
     assert f"in {holding} of {len(values)} seed" in sentence
     assert f"{holding} of {len(values)} seed" in seeds.outcome(found, record)
+    assert ("Wilson" in sentence) == ("can't be told" in sentence)
 
 
 def test_without_seeds_nothing_is_said_of_them() -> None:
@@ -208,13 +229,32 @@ def test_without_seeds_nothing_is_said_of_them() -> None:
 def test_change_from_validation_to_test_is_that_of_the_mean() -> None:
     found = findings([trained(0, STEADY)], [confirmed(0, [99.0, 99.1, 99.2])])
     assert "-0.10 points (trial 0)" in seeds.against_validation(found)
+    assert "lucky" not in seeds.against_validation(found)
+    two = findings([trained(0, STEADY), trained(1, STEADY)], [confirmed(0, [99.0, 99.1])])
+    assert "chosen from 2 complete trials tends to have been lucky" in seeds.against_validation(two)
+
+
+def test_a_finalist_that_did_clearly_better_on_test_images_is_named() -> None:
+    records = [trained(0, [99.3] * 15), trained(1, STEADY)]
+    assert findings(records).best is records[0]
+    clear = [confirmed(0, [99.00, 99.02, 99.04]), confirmed(1, [99.30, 99.31, 99.32])]
+    (sentence,) = seeds.reversals(findings(records, clear))
+    assert "trial 1 (5,760 parameters) did better than trial 0" in sentence
+    assert "by 0.290 points on average" in sentence
+    unclear = [confirmed(0, [99.00, 99.30, 99.04]), confirmed(1, [99.30, 99.31, 99.32])]
+    assert seeds.reversals(findings(records, unclear)) == []
+    as_chosen = [confirmed(1, [99.00, 99.02, 99.04]), confirmed(0, [99.30, 99.31, 99.32])]
+    assert seeds.reversals(findings(records, as_chosen)) == []
+    assert seeds.reversals(findings(records, clear[1:])) == []
+    assert seeds.reversals(EMPTY) == []
 
 
 def test_seeds_needed_are_named_only_where_they_would_tell() -> None:
     record = trained(0, STEADY)
     undecided = findings([record], [confirmed(0, [99.40, 99.44, 99.48])])
-    assert f"{values_needed([99.40, 99.44, 99.48], 99.4)} for trial 0 (now 3)" in advice.seeds(
-        undecided
+    assert (
+        f"{values_needed([99.40, 99.44, 99.48], 99.4, 0.01)} for trial 0 (now 3)"
+        in advice.seeds(undecided)
     )
     assert advice.seeds(findings([record], [confirmed(0, [99.0, 99.01, 99.02])])) == ""
     assert "one seed" in advice.seeds(findings([record], [confirmed(0, [99.0])]))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from results.choices import choice_words, effective, level_words
-from results.intervals import CONFIDENCE, values_needed
+from results.intervals import CONFIDENCE, resolution, values_needed
 from results.markdown import count
 from results.record import TrialRecord
 from results.report.course import improvements
@@ -54,7 +54,7 @@ def seeds(found: Findings) -> str:
     needed = []
     for record in found.finalists:
         values = [run.sustained for run in found.runs.get(record.number, [])]
-        enough = values_needed(values, found.settings.target)
+        enough = values_needed(values, found.settings.target, resolution(found.split.test))
         if enough is not None and enough > len(values):
             needed.append((record, len(values), enough))
     if needed:

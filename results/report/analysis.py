@@ -49,7 +49,10 @@ def analysis(found: Findings, pictures: Pictures) -> list[str]:
     confirmed = [seeds.holds(found, each) for each in found.finalists]
     return [
         *_part("Fit", [fit.fit(found), fit.steadiness(found), fit.rising(found)]),
-        *_part("What the seeds say", [*confirmed, seeds.against_validation(found)]),
+        *_part(
+            "What the seeds say",
+            [*confirmed, *seeds.reversals(found), seeds.against_validation(found)],
+        ),
         *_part("Size", [mattered.size(found)]),
         *_part("What mattered", mattered.choices(found)),
         *_effects(found, pictures),
