@@ -389,6 +389,33 @@ def test_a_tighter_goal_only_if_the_present_one_is_reached() -> None:
     assert "--objective" not in advice.goal(findings(holding, (), smallest))
 
 
+@pytest.mark.parametrize(
+    ("accuracy", "said"),
+    [
+        (92.0, "7.40 points short of 99.4%, and trained on 3,000 images where MNIST has 50,000"),
+        (99.3, "at the 1,000 validation images of the sample is 0.24 points, so they can't tell"),
+        (99.6, "can't tell whether 99.60% is above or below"),
+    ],
+)
+def test_on_the_sample_all_images_are_the_first_thing_to_try(accuracy: float, said: str) -> None:
+    sample = replace_settings(dataset="mnist-sample")
+    found = findings([trained(0, [accuracy] * 15, settings=sample)], (), sample)
+    assert "--dataset mnist" in advice.advice(found)[0]
+    assert said in advice.advice(found)[0]
+    assert advice.target(found) == ""
+    assert advice.images(findings([trained(0, [accuracy] * 15)])) == ""
+    reached = findings(found.records, (), sample.model_copy(update={"target": 50.0}))
+    assert advice.images(reached) == ""
+
+
+def test_a_target_within_reach_only_if_many_trials_stay_clearly_below() -> None:
+    below = [trained(n, [98.29] * 15) for n in range(10)]
+    assert "--target 98.2" in advice.target(findings(below))
+    assert "1.11 points short of 99.4%" in advice.target(findings(below))
+    assert advice.target(findings(below[:9])) == ""
+    assert advice.target(findings([*below, trained(10, [99.3] * 15)])) == ""
+
+
 def test_a_wider_budget_only_if_size_pays_and_the_budget_is_spent() -> None:
     paying = complete_trials(60, 1, per_decade=-1.0, noise=0.02)
     best = max(paying, key=lambda each: each.sustained)

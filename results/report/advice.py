@@ -4,13 +4,14 @@ import math
 from collections.abc import Iterator
 
 from results.choices import choice_words, effective, level_words
-from results.intervals import CONFIDENCE, resolution, values_needed
+from results.intervals import CONFIDENCE, resolution, standard_error, values_needed
 from results.markdown import count
 from results.record import TrialRecord
 from results.report.course import improvements
 from results.report.findings import Findings
-from results.report.fit import still_rising
+from results.report.fit import CLEAR, still_rising
 from results.report.mattered import doubling
+from results.splits import SPLITS
 from space.search_space import SMALLEST_BUDGET, Choice, FloatRange, IntRange
 
 FEWEST_LEADING = 5
@@ -28,8 +29,32 @@ def advice(found: Findings) -> list[str]:
     """What to change, most useful first; empty without a complete trial."""
     if found.best is None:
         return []
-    said = (trials(found), seeds(found), goal(found), budget(found), epochs(found))
+    said = (
+        *(images(found), trials(found), seeds(found), goal(found)),
+        *(target(found), budget(found), epochs(found)),
+    )
     return [*(each for each in said if each), *levels(found), *edges(found)]
+
+
+def images(found: Findings) -> str:
+    """More images, if the study had the sample and missed its target or can't tell."""
+    best, dataset, target = found.best, found.settings.dataset, found.settings.target
+    if best is None or dataset == "mnist" or best.sustained > target + _noise(found):
+        return ""
+    if best.sustained < target - _noise(found):
+        whole = SPLITS["mnist"]
+        return (
+            f"Search all of MNIST (`--dataset mnist`): the best is {target - best.sustained:.2f} "
+            f"points short of {target:g}%, and trained on "
+            f"{found.split.training - found.split.validation:,} images where MNIST has "
+            f"{whole.training - whole.validation:,}."
+        )
+    return (
+        f"Search all of MNIST (`--dataset mnist`): one standard error of {target:g}% at the "
+        f"{found.split.validation:,} validation images of the sample is "
+        f"{standard_error(target, found.split.validation):.2f} points, so they can't tell whether "
+        f"{best.sustained:.2f}% is above or below the target."
+    )
 
 
 def trials(found: Findings) -> str:
@@ -89,6 +114,22 @@ def goal(found: Findings) -> str:
     return (
         f"Search {tighter}: {target:g}% is held on validation images with {params:,} parameters, "
         f"so fewer may do."
+    )
+
+
+def target(found: Findings) -> str:
+    """A target within reach, if many trials on all images stay clearly below the present one."""
+    best, wanted = found.best, found.settings.target
+    if best is None or found.settings.dataset != "mnist" or len(found.complete) < FEWEST_COMPLETE:
+        return ""
+    if best.sustained >= wanted - _noise(found):
+        return ""
+    within = math.floor(10 * best.sustained) / 10
+    return (
+        f"A target within reach (`--target {within:g}` and another `--study`), to see how small a "
+        f"network can hold that: the best is {wanted - best.sustained:.2f} points short of "
+        f"{wanted:g}%, where one standard error at {found.split.validation:,} validation images is "
+        f"{standard_error(wanted, found.split.validation):.2f}."
     )
 
 
@@ -169,6 +210,11 @@ def edges(found: Findings) -> Iterator[str]:
             f"Widen the range of {choice_words(name)}: {both} of {of} leading trials lie at its "
             f"{end} end, {level_words(name, value)}, against {others} (`space/search_space.py`)."
         )
+
+
+def _noise(found: Findings) -> float:
+    """Points from the target within which validation accuracies can't be told from it."""
+    return CLEAR * standard_error(found.settings.target, found.split.validation)
 
 
 def _leading(found: Findings) -> list[TrialRecord]:
