@@ -59,7 +59,7 @@ def answer(
     confirmed_ones = [number for number in held if len(runs[number]) >= FEWEST_SEEDS]
     if confirmed_ones:
         number = min(confirmed_ones, key=lambda each: (trials[each].params, each))
-        picked = f"; the smallest to do so of {len(runs)} finalists" if len(runs) > 1 else ""
+        picked = f"; of {len(runs)} finalists it is the smallest that does" if len(runs) > 1 else ""
         return (
             f"Confirmed: trial {number} with {trials[number].params:,} parameters holds {target} "
             f"on test images, from each of {len(runs[number])} seeds{picked}."
@@ -157,8 +157,8 @@ def protocol(settings: StudySettings) -> str:
     return (
         f"*Sustained* is the lowest accuracy of the last {count(settings.sustain, 'epoch')} of "
         f"{settings.epochs}; *gap* is training minus validation accuracy at the end (training "
-        f"images are distorted, so it can be below 0). Dataset {settings.dataset}: trials train on "
-        f"{split.training - split.validation:,} images and are compared on {split.validation:,} "
+        f"images may be distorted, so it can be below 0). Dataset {settings.dataset}: trials train "
+        f"on {split.training - split.validation:,} images and are compared on {split.validation:,} "
         f"others (validation); finalists are chosen by validation, trained again on all "
         f"{split.training:,} and measured on {split.test:,} test images. The one called confirmed "
         f"is the smallest of them that held there, so these images picked it."

@@ -47,7 +47,7 @@ def test_what_is_confirmed_is_said_first() -> None:
     assert "| 5 | 8,000 | 99.430 ± 0.028 | 99.41 | 2 of 2 |" in text
     assert "| 0 | 9,000 | 99.400 ± 0.141 | 99.30 | 1 of 2 |" in text
     assert "60,000" in text and "50,000" in text
-    assert "from each of 2 seeds; the smallest to do so of 2 finalists." in text
+    assert "from each of 2 seeds; of 2 finalists it is the smallest that does." in text
     assert "nothing is chosen" not in text
     assert text.index("| 5 | 8,000 | 99.430") < text.index("| 0 | 9,000 | 99.400")
     assert "seeds." in leaderboard(STUDY, {5: runs[5]}, SETTINGS).splitlines()[2]

@@ -62,8 +62,8 @@ def trials(found: Findings) -> str:
     complete, places = len(found.complete), improvements(found)
     if complete < FEWEST_COMPLETE:
         return (
-            f"More trials: {count(complete, 'complete trial')} is thin evidence for anything "
-            f"said here (`--trials`; the same study goes on)."
+            f"More trials: {count(complete, 'complete trial')} {'is' if complete == 1 else 'are'} "
+            f"thin evidence for anything said here (`--trials`; the same study goes on)."
         )
     if places[-1] > len(found.trained) * 2 / 3:
         return (

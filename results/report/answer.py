@@ -61,8 +61,8 @@ def answer_table(found: Findings) -> str:
     """The most accurate, the smallest that holds, and the other finalists; empty without any."""
     named: dict[int, list[str]] = {}
     for name, record in (
-        ("most accurate", found.best),
-        (f"smallest that holds {found.settings.target:g}%", found.smallest),
+        ("most accurate on validation", found.best),
+        (f"smallest that holds {found.settings.target:g}% on validation", found.smallest),
     ):
         if record:
             named.setdefault(record.number, []).append(name)

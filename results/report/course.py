@@ -35,8 +35,8 @@ def unused_draws(found: Findings) -> str:
     said = []
     if over := states.count("infeasible"):
         said.append(
-            f"{over:,} of {count(drawn, 'draw')} ({100 * over / drawn:.0f}%) were over the "
-            f"parameter budget, which costs no training."
+            f"{over:,} of {count(drawn, 'draw')} ({100 * over / drawn:.0f}%) "
+            f"{'was' if over == 1 else 'were'} over the parameter budget, which costs no training."
         )
     if diverged:
         said.append(f"{_were(diverged, 'trial')} ended because the training diverged.")

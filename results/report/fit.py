@@ -31,8 +31,12 @@ def fit(found: Findings) -> str:
         f"{split.validation:,} images is {noise:.2f}. "
     )
     if gap > CLEAR * noise:
-        although = f", although training images were counted {differently}" if differently else ""
-        return f"{said}This is a generalisation gap{although}."
+        lags = best.configuration.recipe.ema_decay > 0
+        return (
+            f"{said}This is a generalisation gap"
+            + (", or the averaged weights lag behind" if lags else "")
+            + (f"; training images were counted {differently}." if differently else ".")
+        )
     if differently:
         return said + (
             f"Training images were counted {differently}, so this tells neither over- nor "

@@ -42,9 +42,9 @@ def holds(found: Findings, record: TrialRecord) -> str:
     if statistics.stdev(values) < image:
         mean += f", from a standard deviation of one image, {image:g}, as the seeds differ by less"
     if low > target:
-        return f"{said}. {mean}), so over seeds it is on average above the target on these images."
+        return f"{said}. {mean}), so on average over seeds it is above the target on these images."
     if high < target:
-        return f"{said}. {mean}), so over seeds it is on average below the target on these images."
+        return f"{said}. {mean}), so on average over seeds it is below the target on these images."
     low_share, high_share = share_interval(holding, len(values))
     return (
         f"{said}; of all seeds there are, {100 * low_share:.0f} to {100 * high_share:.0f}% would "
