@@ -18,8 +18,8 @@ def summary_table(found: dict[str, Any]) -> None:
     trials = found["trials"]
     console.print(
         f"study {found['study']} on {found['dataset']}: {trials['complete']} complete, "
-        f"{trials['pruned']} pruned, {trials['failed']} failed trials "
-        f"({trials['infeasible']} draws over the budget)",
+        f"{trials['pruned']} pruned, {trials['diverged']} diverged, "
+        f"{trials['failed']} failed trials ({trials['infeasible']} draws over the budget)",
         highlight=False,
         soft_wrap=True,
     )

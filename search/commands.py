@@ -191,8 +191,9 @@ def report(
         test=TestDigits(test.images.numpy(), test.labels.numpy()) if test else None,
     )
     made = make_report(found, datetime.datetime.now(datetime.UTC))
+    written = write_report(made, folder)
     click.echo(headline(found))
-    for path in write_report(made, folder):
+    for path in written:
         click.echo(f"  {path}")
 
 

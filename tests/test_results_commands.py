@@ -45,8 +45,9 @@ def test_best_as_json(finished: CommandLine) -> None:
     found = json.loads(finished("best", "--json").stdout)
     assert found["study"] == "mnist-sample-accuracy-2000"
     assert found["dataset"] == "mnist-sample"
-    assert found["trials"]["complete"] + found["trials"]["pruned"] == 4
-    assert set(found["trials"]) == {"complete", "pruned", "infeasible", "failed"}
+    ended = ("complete", "pruned", "diverged")
+    assert sum(found["trials"][state] for state in ended) == 4
+    assert set(found["trials"]) == {*ended, "infeasible", "failed"}
     assert found["finalists"] == [found["most_accurate"]]
     for key in ("most_accurate", "smallest_holding"):
         assert set(found[key]) == {"trial", "params", "macs", "sustained", "confirmed"}
