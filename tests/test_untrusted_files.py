@@ -229,5 +229,8 @@ def test_what_is_no_model_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) 
         assert "does not compile" in refusal(copy / "model.h", trusted=True)
     monkeypatch.setattr("results.models.loading.MOST_BYTES", 5)
     assert "more than 5 bytes" in refusal(copy / "model.onnx")
+    (copy / "model.zip").touch()
     with pytest.raises(NasSearchError, match="no model file"):
         open_model(copy / "model.zip")
+    with pytest.raises(NasSearchError, match="other does not exist"):
+        open_model(copy / "other")

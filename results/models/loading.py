@@ -74,6 +74,10 @@ def open_model(path: Path, *, trusted: bool = False) -> Model:
 
     `trusted`: whether the file may run code. Raises NasSearchError.
     """
+    if not path.exists():
+        raise NasSearchError(
+            f"{path} does not exist: name a folder that nas-search export wrote, or a file in it"
+        )
     if path.is_dir():
         path = path / WEIGHTS
     if path.suffix not in _OPENERS:
