@@ -1,6 +1,8 @@
 """Pictures of digits, as people have them, are read as MNIST's makers would have stored them."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +111,28 @@ def test_noise_and_dirt_do_not_matter(tmp_path: Path) -> None:
         read.append(read_picture(tmp_path / "digit.jpg"))
     found = [each.digit for each in predict(open_model(MODEL), read)]
     assert sum(a == b for a, b in zip(found, labels.tolist(), strict=True)) >= COUNT - 2
+
+
+def test_large_pictures_take_little_memory(tmp_path: Path) -> None:
+    drawn = Image.new("RGBA", (7_000, 7_000))
+    drawn.paste((255, 0, 0, 255), (2_000, 2_000, 3_000, 5_000))
+    drawn.save(tmp_path / "large.png", compress_level=1)
+    script = """
+import sys, resource
+from pathlib import Path
+from results.models.picture import read_picture
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+read_picture(Path(sys.argv[1]))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "large.png")],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 500  # MiB
 
 
 def test_files_without_a_digit_are_named(tmp_path: Path) -> None:
