@@ -189,7 +189,7 @@ Each form was loaded again by a fresh process with its own runtime (the header c
 measured. *Activations*: the most bytes that the feature maps of one image take at once when the
 network is run operation by operation, the pixels included; for the C source its static memory
 (pixels and logits are the caller's). The graph of an int8 ONNX file has a float32 map behind each
-8-bit one, which is counted; ONNX Runtime joins most operations and then takes less. *Logits off
+8-bit one, which is counted; where ONNX Runtime joins operations it takes less. *Logits off
 by*: the largest difference from the logits of the weights (1,000 test images); *relative*: as a
 part of the largest logit."""
 
