@@ -120,7 +120,7 @@ def _stopped(record: TrialRecord, *, labelled: bool, shown: int, of: int) -> lis
         Points(
             epochs[-1:],
             accuracies[-1:],
-            f"stopped early ({share})" if labelled else "",
+            f"ended early ({share})" if labelled else "",
             GREY,
             shape="cross",
             size=4.5,

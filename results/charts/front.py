@@ -40,7 +40,7 @@ def front_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Char
         [each.sustained for each in ended or pruned], settings.target, factor=LARGEST_FACTOR
     )
     marks: list[Mark] = [
-        *_cloud(pruned, "stopped early, lowest so far", GREY, 0.6, size, accuracy),
+        *_cloud(pruned, "ended early, lowest so far", GREY, 0.6, size, accuracy),
         *_cloud(ended, "trained to the end", BLUE, 0.6, size, accuracy),
         Rule(settings.target, f"target {settings.target:g}%", colour=RED),
     ]
@@ -118,7 +118,7 @@ def _summary(
     settings: StudySettings,
 ) -> str:
     if not best:
-        return "No trial has been trained to its end yet; all were stopped early."
+        return "No trial has been trained to its end yet; all ended early."
     held = (
         f"the smallest that holds {settings.target:g}% has {smallest.params:,} parameters"
         if smallest
