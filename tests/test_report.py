@@ -369,15 +369,15 @@ def test_report_while_a_search_writes(nas_search: CommandLine) -> None:
 
 
 def test_many_trials_take_seconds() -> None:
-    """2,000 trials, 400 of them complete; reading them from a database is not in this."""
+    """10,000 trials, 2,000 of them complete; reading them from a database is not in this."""
     many = [
         replace(each, number=number)
         for number, each in enumerate(
             each
             for seed in range(5)
             for each in (
-                *[trained(0, [97.0 + seed / 10] * 3, reason="pruned after epoch 3")] * 320,
-                *(with_history(each) for each in complete_trials(80, seed)),
+                *[trained(0, [97.0 + seed / 10] * 3, reason="pruned after epoch 3")] * 1_600,
+                *(with_history(each) for each in complete_trials(400, seed)),
             )
         )
     ]
@@ -386,7 +386,7 @@ def test_many_trials_take_seconds() -> None:
     html = page(made)
     assert time.process_time() - started < 20
     assert len(html) < 5_000_000
-    assert "2,000" in made.markdown
+    assert "10,000" in made.markdown
 
 
 def with_history(record: TrialRecord) -> TrialRecord:
