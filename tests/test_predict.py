@@ -14,6 +14,7 @@ from results.errors import NasSearchError
 from results.models.loading import open_model
 from results.models.picture import read_picture
 from results.models.prediction import predict
+from results.present import predictions_table
 from search.data import DataSource
 
 MODEL = Path(__file__).parents[1] / "results" / "mnist-30-trials-cpu" / "model"
@@ -150,6 +151,15 @@ def test_files_without_a_digit_are_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(NasSearchError, match=f"{name} .*{said}"):
             read_picture(tmp_path / name)
+
+
+def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    images, _ = digits()
+    (found,) = predict(open_model(MODEL), [images[0]])
+    names = ("x[/y].png", "[bold]z.png", ":smile:.png")
+    predictions_table([(name, found) for name in names])
+    said = capsys.readouterr().out
+    assert all(name in said for name in names)
 
 
 def test_probabilities_add_up_and_name_the_digit() -> None:

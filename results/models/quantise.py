@@ -28,7 +28,7 @@ from results.models.quantised import (
 )
 
 CALIBRATION_IMAGES = 1_024
-"""More change nothing, see results/LOG.md."""
+"""More gave no higher accuracy, see results/LOG.md."""
 
 BATCH = 64
 
