@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 FEWEST_TRIALS = 5
 """On each side of a comparison."""
 
+LEAST_OWN = 0.01
+"""The share of a level's variance that the size must leave unexplained to tell the two apart."""
+
 CAVEAT = (
     "Complete trials alone: those that were stopped early are missing. The search does not draw "
     "independently, and levels that were tried together can't be told apart. So this is what goes "
@@ -132,7 +135,7 @@ def _difference(
     rest = response - basis @ (basis.T @ response)
     weight = own @ own
     freedom = len(response) - basis.shape[1] - 1
-    if freedom < 1 or weight < 1e-9:  # the size alone tells who has the level
+    if freedom < 1 or weight < LEAST_OWN * len(has) * has.var():  # the size tells who has the level
         return 0.0, float("inf"), 1
     difference = (own @ rest) / weight
     residuals = rest - difference * own

@@ -59,9 +59,10 @@ def answer(
     confirmed_ones = [number for number in held if len(runs[number]) >= FEWEST_SEEDS]
     if confirmed_ones:
         number = min(confirmed_ones, key=lambda each: (trials[each].params, each))
+        picked = f"; of {len(runs)} finalists it is the smallest that does" if len(runs) > 1 else ""
         return (
             f"Confirmed: trial {number} with {trials[number].params:,} parameters holds {target} "
-            f"on test images, from each of {len(runs[number])} seeds."
+            f"on test images, from each of {len(runs[number])} seeds{picked}."
         )
     smallest = smallest_holding(trials, settings.target)
     if smallest:
@@ -88,12 +89,16 @@ def progress(trials: list[TrialRecord]) -> str:
     states = [each.state for each in trials]
     said = (
         f"{count(len(complete(trials)), 'trial')} trained to the end, "
-        f"{states.count('pruned'):,} stopped early"
+        f"{sum(each.was_stopped for each in trials):,} stopped early"
     )
     others = [
-        f"{states.count(state):,} {words}"
-        for state, words in (("running", "running now"), ("failed", "failed"))
-        if state in states
+        f"{number:,} {words}"
+        for number, words in (
+            (sum(each.diverged for each in trials), "diverged"),
+            (states.count("running"), "running now"),
+            (states.count("failed"), "failed"),
+        )
+        if number
     ]
     return ", ".join([said, *others]) + "."
 
@@ -129,8 +134,8 @@ def _finalists_table(
     trials: list[TrialRecord], runs: dict[int, list[Confirmation]], settings: StudySettings
 ) -> str:
     rows = []
-    for number, each in runs.items():
-        outcome = confirmed(each, settings.target)
+    for number in sorted(runs, key=lambda each: (trials[each].params, each)):
+        outcome = confirmed(runs[number], settings.target)
         assert outcome is not None
         spread = f" ± {outcome['sd']:.3f}" if outcome["sd"] is not None else ""
         rows.append(
@@ -152,8 +157,9 @@ def protocol(settings: StudySettings) -> str:
     return (
         f"*Sustained* is the lowest accuracy of the last {count(settings.sustain, 'epoch')} of "
         f"{settings.epochs}; *gap* is training minus validation accuracy at the end (training "
-        f"images are distorted, so it can be below 0). Dataset {settings.dataset}: trials train on "
-        f"{split.training - split.validation:,} images and are compared on {split.validation:,} "
-        f"others (validation); finalists are trained again on all {split.training:,} and measured "
-        f"on {split.test:,} test images, by which nothing is chosen."
+        f"images may be distorted, so it can be below 0). Dataset {settings.dataset}: trials train "
+        f"on {split.training - split.validation:,} images and are compared on {split.validation:,} "
+        f"others (validation); finalists are chosen by validation, trained again on all "
+        f"{split.training:,} and measured on {split.test:,} test images. The one called confirmed "
+        f"is the smallest of them that held there, so these images picked it."
     )

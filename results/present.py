@@ -5,22 +5,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.console import Console
 
     from results.models.prediction import Prediction
 
 
 def summary_table(found: dict[str, Any]) -> None:
     """Prints what `selection.summary` found."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = _console()
     trials = found["trials"]
     console.print(
         f"study {found['study']} on {found['dataset']}: {trials['complete']} complete, "
-        f"{trials['pruned']} pruned, {trials['failed']} failed trials "
-        f"({trials['infeasible']} draws over the budget)",
-        highlight=False,
+        f"{trials['pruned']} pruned, {trials['diverged']} diverged, "
+        f"{trials['failed']} failed trials ({trials['infeasible']} draws over the budget)",
         soft_wrap=True,
     )
     table = Table("accuracies in percent")
@@ -40,14 +39,12 @@ def summary_table(found: dict[str, Any]) -> None:
             f"  trial {each['trial']}, {each['params']:,} parameters: mean {_mean(runs)}, "
             f"worst seed {runs['worst']:.2f}, {runs['holding']} of {runs['seeds']} seeds hold "
             f"the target",
-            highlight=False,
             soft_wrap=True,
         )
 
 
 def trials_table(study: str, frame: "pd.DataFrame") -> None:
     """Prints the main columns of the trials that were trained, failed or run, best first."""
-    from rich.console import Console
     from rich.table import Table
 
     shown = frame[~frame["state"].isin(["infeasible", "waiting"])]
@@ -62,7 +59,7 @@ def trials_table(study: str, frame: "pd.DataFrame") -> None:
         table.add_column(_TRIAL_COLUMNS[name], justify=justify, no_wrap=True)
     for row in shown[present].to_dict("records"):
         table.add_row(*(_cell(str(name), row[name]) for name in present))
-    console = Console()
+    console = _console()
     console.print(table)
     hidden = [
         f"{count} {words}"
@@ -73,7 +70,6 @@ def trials_table(study: str, frame: "pd.DataFrame") -> None:
         "sustained: lowest of the last epochs; gap: training minus validation. "
         + "".join(f"{each}. " for each in hidden)
         + "--format csv has everything",
-        highlight=False,
     )
 
 
@@ -117,7 +113,6 @@ def replay_table(found: "Sequence[Replayed]", settings: "StudySettings") -> None
 
 def forms_table(forms: Mapping[str, Mapping[str, Any]]) -> None:
     """Prints what config.json tells of the files of an export."""
-    from rich.console import Console
     from rich.table import Table
 
     from results.models.card import FORM_COLUMNS, form_cells
@@ -127,12 +122,11 @@ def forms_table(forms: Mapping[str, Mapping[str, Any]]) -> None:
         table.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
     for name, about in forms.items():
         table.add_row(name, *form_cells(name, about))
-    Console(width=120).print(table, soft_wrap=True)
+    _console(width=120).print(table, soft_wrap=True)
 
 
 def predictions_table(predictions: Sequence[tuple[str, "Prediction"]]) -> None:
     """Prints, for each image, its digit and the two likeliest others with their probabilities."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("image", box=None, padding=(0, 2, 0, 0))
@@ -143,7 +137,14 @@ def predictions_table(predictions: Sequence[tuple[str, "Prediction"]]) -> None:
         table.add_row(
             image, str(digit), f"{first:.1%}", *(f"{each} ({share:.1%})" for each, share in others)
         )
-    Console().print(table, soft_wrap=True)
+    _console().print(table, soft_wrap=True)
+
+
+def _console(width: int | None = None) -> "Console":
+    """Shows every string as it is: names of files and studies may look like markup."""
+    from rich.console import Console
+
+    return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 _TRIAL_COLUMNS = {

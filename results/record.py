@@ -58,6 +58,17 @@ class TrialRecord:
         return self.state in ("complete", "pruned")
 
     @property
+    def diverged(self) -> bool:
+        """Its training broke down (no finite loss); its state is `pruned`."""
+        reason = str(self.attributes.get("reason", ""))
+        return self.state == "pruned" and reason.startswith("diverged")
+
+    @property
+    def was_stopped(self) -> bool:
+        """The pruner ended it early."""
+        return self.state == "pruned" and not self.diverged
+
+    @property
     def params(self) -> int:
         """Trainable parameters."""
         return int(self.attributes["params"])

@@ -12,13 +12,14 @@ def complete(records: list[TrialRecord]) -> list[TrialRecord]:
     return [record for record in records if record.state == "complete"]
 
 
+def merit(record: TrialRecord) -> tuple[float, int, int]:
+    """What the most accurate has the highest of: accuracy; of equals the smallest, then first."""
+    return record.sustained, -record.params, -record.number
+
+
 def most_accurate(records: list[TrialRecord]) -> TrialRecord | None:
     """Highest sustained accuracy; of equals the smallest."""
-    return max(
-        complete(records),
-        key=lambda each: (each.sustained, -each.params, -each.number),
-        default=None,
-    )
+    return max(complete(records), key=merit, default=None)
 
 
 def smallest_holding(records: list[TrialRecord], target: float) -> TrialRecord | None:
@@ -82,13 +83,16 @@ def summary(
         }
 
     states = [record.state for record in records]
+    trials: dict[str, int] = {
+        state: states.count(state) for state in ("complete", "pruned", "infeasible", "failed")
+    }
+    trials["diverged"] = sum(record.diverged for record in records)
+    trials["pruned"] -= trials["diverged"]
     return {
         "study": study_name,
         "dataset": settings.dataset,
         "target": settings.target,
-        "trials": {
-            state: states.count(state) for state in ("complete", "pruned", "infeasible", "failed")
-        },
+        "trials": trials,
         "most_accurate": entry(most_accurate(records)),
         "smallest_holding": entry(smallest_holding(records, settings.target)),
         "finalists": [entry(records[number]) for number in sorted(runs)],

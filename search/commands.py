@@ -192,8 +192,9 @@ def report(
         test=TestDigits(test.images.numpy(), test.labels.numpy()) if test else None,
     )
     made = make_report(found, datetime.datetime.now(datetime.UTC))
+    written = write_report(made, folder)
     click.echo(headline(found))
-    for path in write_report(made, folder):
+    for path in written:
         click.echo(f"  {path}")
 
 
@@ -208,25 +209,42 @@ def report(
     is_flag=True,
     help="Also open .pt2 and .h files: they are programs, and opening them runs them.",
 )
-def predict(model: Path, images: tuple[Path, ...], as_json: bool, trust: bool) -> None:
-    """Say which digit each IMAGE (PNG or JPEG) shows, with an exported model."""
+def predict(model: Path, images: tuple[Path, ...], as_json: bool, trust: bool) -> int:
+    """Say which digit each IMAGE (PNG or JPEG) shows, with an exported model.
+
+    The probabilities mean nothing for a picture that shows no digit: a model takes each for one.
+    """
     import json
 
+    from results.errors import NasSearchError
     from results.models.loading import open_model
     from results.models.picture import read_picture
     from results.models.prediction import predict as predict_digits
     from results.present import predictions_table
 
     opened = open_model(model, trusted=trust)
-    found = predict_digits(opened, [read_picture(image) for image in images])
+    pictures, errors = {}, {}
+    for image in images:
+        try:
+            pictures[image] = read_picture(image)
+        except NasSearchError as error:
+            errors[image] = str(error)
+    predictions = predict_digits(opened, list(pictures.values())) if pictures else []
+    found = dict(zip(pictures, predictions, strict=True))
     if as_json:
         named = [
-            {"image": str(image), **each.described()}
-            for image, each in zip(images, found, strict=True)
+            {
+                "image": str(image),
+                **({"error": errors[image]} if image in errors else found[image].described()),
+            }
+            for image in images
         ]
         click.echo(json.dumps(named, indent=2))
-    else:
-        predictions_table(list(zip(map(str, images), found, strict=True)))
+    elif found:
+        predictions_table([(str(image), found[image]) for image in images if image in found])
+    for said in errors.values():
+        click.echo(f"error: {said}", err=True)
+    return 1 if errors else 0
 
 
 COMMANDS = (best, trials, export, predict, report, dashboard, replay)

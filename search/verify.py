@@ -31,14 +31,19 @@ class Measured:
     """What exported files are, independently of what they say of themselves.
 
     `accuracies` in percent by file name; a header is left out where there is no C compiler.
-    `differences` of the logits of float32 forms from those of the network: the largest, divided by
-    the largest logit if that is above 1. Parameters and MACs as `thop` counts them.
+    `differences` of the logits of float32 forms from those of the network: the largest;
+    `largest_logit`: of the network, in size. Parameters and MACs as `thop` counts them.
     """
 
     accuracies: dict[str, float]
     differences: dict[str, float]
+    largest_logit: float
     params: int
     macs: int
+
+    def relative_difference(self, name: str) -> float:
+        """As a part of the largest logit, or of 1 if that is larger."""
+        return self.differences[name] / max(1.0, self.largest_logit)
 
 
 def measure(folder: Path, test: Examples) -> Measured:
@@ -53,14 +58,14 @@ def measure(folder: Path, test: Examples) -> Measured:
     pixels = test.batch(torch.arange(min(COMPARED, len(test))))[0].unsqueeze(1).float() / 255
     with torch.inference_mode():
         expected = network(pixels)
-        largest = max(1.0, float(expected.abs().max()))
+        largest = float(expected.abs().max())
         differences = {
-            name: float((model(pixels) - expected).abs().max()) / largest
+            name: float((model(pixels) - expected).abs().max())
             for name, model in models.items()
             if name in FLOAT_FORMS
         }
     accuracies = {name: accuracy(model, test) for name, model in models.items()}
-    return Measured(accuracies, differences, params, macs)
+    return Measured(accuracies, differences, largest, params, macs)
 
 
 def count(network: nn.Module) -> tuple[int, int]:

@@ -232,7 +232,7 @@ def test_front_chart_marks_the_answers_and_leaves_duplicates_out() -> None:
     assert list(by_label["most accurate"].x) == [9_000]
     assert list(by_label["smallest that holds the target"].x) == [8_000]
     assert len(by_label["trained to the end (5)"].x) == 5
-    assert len(by_label["stopped early, lowest so far (2)"].x) == 2
+    assert len(by_label["ended early, lowest so far (2)"].x) == 2
     (front,) = [mark for mark in chart.marks if isinstance(mark, Line)]
     assert list(front.x) == [4_000, 8_000, 9_000, 9_000]
     assert "8,000 parameters" in chart.summary
@@ -254,7 +254,7 @@ def test_curves_show_the_best_and_no_more_stopped_than_can_be_seen() -> None:
     assert [name.split(":")[0] for name in named] == ["trial 0", "trial 5", "trial 1"]
     crosses = [mark for mark in chart.marks if isinstance(mark, Points)]
     assert 20 <= len(crosses) <= STOPPED
-    assert crosses[0].label == f"stopped early ({len(crosses)} of 97 drawn)"
+    assert crosses[0].label == f"ended early ({len(crosses)} of 97 drawn)"
 
 
 def test_the_sustained_window_of_a_trial_is_its_last_epochs() -> None:

@@ -107,6 +107,18 @@ def test_equal_or_faultless_trials_are_no_division_by_zero() -> None:
     assert not any(each.is_clear for each in found)
 
 
+def test_a_level_that_nearly_follows_from_the_size_is_no_overflow() -> None:
+    """Six trials of 5,000 parameters without residual connections, six of about 9,000 with them."""
+    records = complete_trials(12, 9)
+    for place, each in enumerate(records):
+        each.parameters["residual"] = place >= 6
+        each.attributes["params"] = 5_000 if place < 6 else 9_000 + place % 2
+        each.attributes["sustained"] = 99.9 if place % 3 else 10.0
+    found = effect(records, "residual connections")
+    assert not found.is_clear
+    assert found.ratio == 1.0
+
+
 def test_the_chart_shows_the_clearest() -> None:
     records = complete_trials(100, 8, lambda each: -0.3 if each["residual"] else 0.0)
     chart = effects_chart(records, SETTINGS)

@@ -7,6 +7,7 @@ from markdown_it import MarkdownIt
 
 from results.leaderboard import leaderboard
 from results.record import Confirmation
+from results.selection import summary
 from tests.charts import SETTINGS, STUDY, trial
 
 
@@ -46,6 +47,10 @@ def test_what_is_confirmed_is_said_first() -> None:
     assert "| 5 | 8,000 | 99.430 ± 0.028 | 99.41 | 2 of 2 |" in text
     assert "| 0 | 9,000 | 99.400 ± 0.141 | 99.30 | 1 of 2 |" in text
     assert "60,000" in text and "50,000" in text
+    assert "from each of 2 seeds; of 2 finalists it is the smallest that does." in text
+    assert "nothing is chosen" not in text
+    assert text.index("| 5 | 8,000 | 99.430") < text.index("| 0 | 9,000 | 99.400")
+    assert "seeds." in leaderboard(STUDY, {5: runs[5]}, SETTINGS).splitlines()[2]
     rendered = MarkdownIt().enable("table").render(text)
     assert rendered.count("<table>") == 2
 
@@ -85,3 +90,11 @@ def test_a_study_of_the_smallest_is_ranked_by_its_own_score() -> None:
     small, large = replace(STUDY[5], value=99.6), replace(STUDY[0], value=99.5)
     text = leaderboard([large, small], {}, settings)
     assert text.index("| 5 | 8,000") < text.index("| 0 | 9,000")
+
+
+def test_a_trial_that_diverged_is_not_counted_as_stopped() -> None:
+    diverged = trial(8, 3_000, [10.0], state="pruned", reason="diverged in epoch 1")
+    text = leaderboard([*STUDY, diverged], {}, SETTINGS)
+    assert "5 trials trained to the end, 2 stopped early, 1 diverged." in text
+    trials = summary("study", SETTINGS, [*STUDY, diverged], {})["trials"]
+    assert (trials["complete"], trials["pruned"], trials["diverged"]) == (5, 2, 1)

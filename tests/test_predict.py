@@ -1,6 +1,8 @@
 """Pictures of digits, as people have them, are read as MNIST's makers would have stored them."""
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from results.errors import NasSearchError
 from results.models.loading import open_model
 from results.models.picture import read_picture
 from results.models.prediction import predict
+from results.present import predictions_table
 from search.data import DataSource
 
 MODEL = Path(__file__).parents[1] / "results" / "mnist-30-trials-cpu" / "model"
@@ -111,6 +114,28 @@ def test_noise_and_dirt_do_not_matter(tmp_path: Path) -> None:
     assert sum(a == b for a, b in zip(found, labels.tolist(), strict=True)) >= COUNT - 2
 
 
+def test_large_pictures_take_little_memory(tmp_path: Path) -> None:
+    drawn = Image.new("RGBA", (7_000, 7_000))
+    drawn.paste((255, 0, 0, 255), (2_000, 2_000, 3_000, 5_000))
+    drawn.save(tmp_path / "large.png", compress_level=1)
+    script = """
+import sys, resource
+from pathlib import Path
+from results.models.picture import read_picture
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+read_picture(Path(sys.argv[1]))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "large.png")],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 500  # MiB
+
+
 def test_files_without_a_digit_are_named(tmp_path: Path) -> None:
     Image.new("L", (50, 50), 255).save(tmp_path / "blank.png")
     (tmp_path / "text.png").write_text("no picture")
@@ -126,6 +151,15 @@ def test_files_without_a_digit_are_named(tmp_path: Path) -> None:
     ):
         with pytest.raises(NasSearchError, match=f"{name} .*{said}"):
             read_picture(tmp_path / name)
+
+
+def test_names_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    images, _ = digits()
+    (found,) = predict(open_model(MODEL), [images[0]])
+    names = ("x[/y].png", "[bold]z.png", ":smile:.png")
+    predictions_table([(name, found) for name in names])
+    said = capsys.readouterr().out
+    assert all(name in said for name in names)
 
 
 def test_probabilities_add_up_and_name_the_digit() -> None:

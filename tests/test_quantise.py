@@ -1,14 +1,18 @@
 """Networks in whole numbers: close to the real ones, and the same in each of their forms."""
 
+import json
+from pathlib import Path
+
 import onnxruntime
 import pytest
 import torch
 
 from results.errors import NasSearchError
+from results.models import program as plain
 from results.models.fold import fold
-from results.models.onnx_int8 import int8_onnx
+from results.models.onnx_int8 import int8_onnx, int8_onnx_activation_bytes
 from results.models.pixels import PixelNetwork
-from results.models.program import lower
+from results.models.program import Program, Step, lower
 from results.models.quantise import quantise
 from results.models.quantised import IntegerConv, IntegerProgram
 from search.data import DataSource
@@ -87,6 +91,52 @@ def test_weights_without_influence_leave_their_bias() -> None:
         None, {"pixels": pixels.numpy()}
     )
     torch.testing.assert_close(torch.from_numpy(logits), model(pixels).detach(), rtol=0, atol=1e-4)
+
+
+def test_weights_are_shared_only_if_their_shapes_are_the_same() -> None:
+    spread, gathered = (torch.ones(shape).double() for shape in ((4, 1, 1, 1), (1, 4, 1, 1)))
+    steps = (
+        Step(plain.Conv(spread, None), (0,)),
+        Step(plain.Conv(gathered, None), (1,)),
+        Step(plain.Pool("average", (28, 28), 1), (2,)),
+    )
+    integers = quantise(Program((1, 28, 28), steps), digits(0, 4))
+    session = onnxruntime.InferenceSession(int8_onnx(integers))
+    pixels = digits(4, 8).float() / 255
+    (logits,) = session.run(None, {"pixels": pixels.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), integers(pixels), rtol=0, atol=0.02)
+
+
+def test_factors_that_32_bits_cannot_hold_are_refused() -> None:
+    factor = torch.tensor([1e15], dtype=torch.float64)
+    steps = (
+        Step(plain.Scale(factor, torch.zeros(1).double(), "a factor"), (0,)),
+        Step(plain.Pool("average", (28, 28), 1), (1,)),
+    )
+    with pytest.raises(NasSearchError, match=r"a factor of 3\.9e\+12 stands between two maps"):
+        quantise(Program((1, 28, 28), steps), torch.zeros(1, 1, 28, 28, dtype=torch.uint8))
+
+
+def test_activations_of_the_onnx_file_are_those_of_its_graph() -> None:
+    architecture = Architecture(layers=(Conv(kind="conv", width=3),), head=Head(kind="gap_conv"))
+    program = quantised(fitted(architecture, 0))
+    # The convolution reads 28 x 28 and writes 3 maps of 26 x 26, both float32.
+    assert int8_onnx_activation_bytes(program) == 4 * (28 * 28 + 3 * 26 * 26)
+
+
+@pytest.mark.parametrize("name", EVERY_OP)
+def test_no_operation_of_onnx_runtime_needs_more_activations_than_said(
+    name: str, tmp_path: Path
+) -> None:
+    program = quantised(fitted(EVERY_OP[name], 0))
+    options = onnxruntime.SessionOptions()
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "profile")
+    session = onnxruntime.InferenceSession(int8_onnx(program), options)
+    session.run(None, {"pixels": digits(0, 1).float().numpy()})
+    events = json.loads(Path(session.end_profiling()).read_text())
+    sizes = [int(each["args"]["output_size"]) for each in events if "output_size" in each["args"]]
+    assert 0 < max(sizes) <= int8_onnx_activation_bytes(program)
 
 
 def test_sums_that_32_bits_cannot_hold_are_refused() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from results.errors import NasSearchError
 from results.record import TrialRecord
-from results.report.answer import answer_table, headline, state
+from results.report.answer import answer_table, headline, smallness, state
 from results.report.digits import (
     TestDigits,
     commonest_confusions,
@@ -30,6 +30,7 @@ from results.report.pictures import Picture
 from results.report.report import Report, make_report
 from results.report.write import write_report
 from search.data import DataSource, find_at_hand
+from space import BASELINES
 from tests.conftest import CommandLine
 from tests.studies import SETTINGS, complete_trials, confirmed, findings, trained
 
@@ -213,6 +214,56 @@ def test_a_search_that_goes_on_is_said_to() -> None:
     assert "going on" not in state(findings(states(2)))
 
 
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (findings([]), "does not say yet"),
+        (findings(states(2)), "none of its networks held 99.4%"),
+        (findings([trained(0, [99.5] * 15)]), "held 99.4% on validation images has 5,760"),
+    ],
+)
+def test_how_small_it_can_get_is_answered(found: Findings, said: str) -> None:
+    assert said in smallness(found)
+
+
+def test_without_a_picture_nothing_is_said_of_its_dots() -> None:
+    text = make_report(findings([]), NOW).markdown
+    assert smallness(findings([])) in text.partition("## How small can it get?")[2]
+    assert "Every dot" not in text
+
+
+def test_finalists_are_called_so_once_confirmed_and_stand_in_one_order() -> None:
+    leading = make_report(findings([]), NOW).markdown
+    assert "## Leading trials" in leading
+    assert "## Finalists" not in leading
+    records = [
+        trained(0, [99.5] * 15, parameters=BASELINES["plain-wide"]),
+        trained(1, [99.5] * 15, parameters=BASELINES["1.2"]),
+        trained(2, [99.4] * 15),
+    ]
+    runs = [confirmed(number, [99.4, 99.5]) for number in (0, 1, 2)]
+    text = make_report(findings(records, runs), NOW).markdown
+    assert "## Finalists" in text
+    sizes = {number: records[number].params for number in range(3)}
+    expected = [str(number) for number in sorted(sizes, key=sizes.__getitem__)]
+    assert expected == ["2", "1", "0"]
+    assert re.findall(r"^\| [a-z][^|]*\(trial (\d)\)", text, re.MULTILINE) == expected
+    assert re.findall(r"^- Trial (\d) ", text, re.MULTILINE) == expected
+    assert re.findall(r"^### Trial (\d):", text, re.MULTILINE) == expected
+    board = text.partition("### Finalists, on test images")[2].partition("## Target")[0]
+    assert re.findall(r"^\| (\d) \|", board, re.MULTILINE) == expected
+
+
+def test_a_report_that_has_no_folder_says_nothing_else(
+    finished: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    done = finished("report", str(tmp_path / "file"))
+    assert done.returncode != 0
+    assert "is a file: name a folder" in done.stderr
+    assert done.stdout == ""
+
+
 def test_validation_and_test_figures_are_never_in_a_column(written: Path) -> None:
     found = findings(
         [trained(0, [99.1] * 15), trained(1, [99.5] * 15)], [confirmed(1, [98.9, 98.8])]
@@ -252,6 +303,7 @@ def test_without_images_or_predictions_the_report_says_why() -> None:
         (None, "0123", "not at hand"),
         (digits("0123"), "", "made before that was kept"),
         (digits("012"), "0123", "not the test images it was measured on"),
+        (digits("8123"), "2183", "Most often they took a 2 for an 8 (2 times), an 8 for a 2"),
         (digits("0123"), "0123", "No test image was taken for another digit by all of 2 seeds"),
     )
     for test, predictions, said in cases:
@@ -317,15 +369,15 @@ def test_report_while_a_search_writes(nas_search: CommandLine) -> None:
 
 
 def test_many_trials_take_seconds() -> None:
-    """2,000 trials, 400 of them complete; reading them from a database is not in this."""
+    """10,000 trials, 2,000 of them complete; reading them from a database is not in this."""
     many = [
         replace(each, number=number)
         for number, each in enumerate(
             each
             for seed in range(5)
             for each in (
-                *[trained(0, [97.0 + seed / 10] * 3, reason="pruned after epoch 3")] * 320,
-                *(with_history(each) for each in complete_trials(80, seed)),
+                *[trained(0, [97.0 + seed / 10] * 3, reason="pruned after epoch 3")] * 1_600,
+                *(with_history(each) for each in complete_trials(400, seed)),
             )
         )
     ]
@@ -334,7 +386,7 @@ def test_many_trials_take_seconds() -> None:
     html = page(made)
     assert time.process_time() - started < 20
     assert len(html) < 5_000_000
-    assert "2,000" in made.markdown
+    assert "10,000" in made.markdown
 
 
 def with_history(record: TrialRecord) -> TrialRecord:

@@ -20,6 +20,8 @@ from results.models.loading import load_exported
 from search.data import DataSource
 from tests.conftest import SMALL_SEARCH, CommandLine
 
+ROOT = Path(__file__).parents[1]
+
 
 @pytest.fixture(scope="module")
 def exported(finished: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -45,8 +47,9 @@ def test_best_as_json(finished: CommandLine) -> None:
     found = json.loads(finished("best", "--json").stdout)
     assert found["study"] == "mnist-sample-accuracy-2000"
     assert found["dataset"] == "mnist-sample"
-    assert found["trials"]["complete"] + found["trials"]["pruned"] == 4
-    assert set(found["trials"]) == {"complete", "pruned", "infeasible", "failed"}
+    ended = ("complete", "pruned", "diverged")
+    assert sum(found["trials"][state] for state in ended) == 4
+    assert set(found["trials"]) == {*ended, "infeasible", "failed"}
     assert found["finalists"] == [found["most_accurate"]]
     for key in ("most_accurate", "smallest_holding"):
         assert set(found[key]) == {"trial", "params", "macs", "sustained", "confirmed"}
@@ -96,6 +99,23 @@ assert counted == config["params"], (counted, config["params"])
     subprocess.run([sys.executable, "-P", "-c", script], cwd=exported, check=True)
 
 
+def test_the_card_s_examples_run_as_they_are(exported: Path) -> None:
+    card = (exported / "README.md").read_text()
+    examples = [part.partition("```")[0] for part in card.split("```python\n")[1:]]
+    assert len(examples) == 6
+    for example in examples:
+        needs_project = "results.models" in example
+        subprocess.run(
+            [sys.executable, *(() if needs_project else ("-P",)), "-c", example],
+            cwd=exported,
+            env=os.environ | ({"PYTHONPATH": str(ROOT)} if needs_project else {"PYTHONPATH": ""}),
+            check=True,
+        )
+    onnx = [each for each in examples if "onnxruntime" in each]
+    assert len(onnx) == 3
+    assert not any("torch" in each for each in onnx)
+
+
 def test_exported_weights_score_what_the_card_says(exported: Path) -> None:
     model, config = load_exported(exported)
     images, labels = DataSource("mnist-sample").load().test.batch(torch.arange(1_000))
@@ -109,6 +129,11 @@ def test_card_tells_layers_seeds_and_loading(exported: Path) -> None:
     card = (exported / "README.md").read_text()
     for part in ("## Layers", "## Recipe", "## Protocol", "## Loading", "| seed |", "model.onnx"):
         assert part in card
+    constants = json.loads((exported / "config.json").read_text())["files"]["model.h"]
+    header = (exported / "model.h").read_text()
+    for name in ("constant_bytes", "peak_activation_bytes"):
+        assert f"{constants[name]:,} bytes of" in card
+        assert f"{constants[name]:,} bytes" in header
 
 
 def test_export_of_every_kind_of_trial_has_a_clear_answer(
@@ -161,6 +186,7 @@ def test_every_form_was_measured(exported: Path) -> None:
             assert 0 <= about["test_accuracy"] <= 100
         if "int8" not in name and name != "model.h":
             assert about["logits_difference"] <= 1e-5
+            assert about["relative_logits_difference"] <= about["logits_difference"]
         assert f"| `{name}` |" in (exported / "README.md").read_text()
     assert files["model.h"]["peak_activation_bytes"] < files["model.pt2"]["peak_activation_bytes"]
 
@@ -207,6 +233,30 @@ def test_predict_says_what_is_wrong_in_one_line(
     assert "--trust" in one_line(done.stderr)
     done = finished("predict", str(tmp_path), str(picture))
     assert "model.safetensors is missing" in one_line(done.stderr)
+    done = finished("predict", str(tmp_path / "nothere"), str(picture))
+    assert "nothere does not exist" in one_line(done.stderr)
+
+
+def test_predict_shows_the_good_pictures_and_names_the_bad_ones(
+    finished: CommandLine, exported: Path, tmp_path: Path
+) -> None:
+    images, _ = DataSource("mnist-sample").load().test.batch(torch.arange(2))
+    (tmp_path / "x[").mkdir()
+    good = [str(tmp_path / "x[" / "y].png"), str(tmp_path / "z.png")]
+    for picture, image in zip(good, images, strict=True):
+        Image.fromarray(image.numpy()).save(picture)
+    bad = str(tmp_path / "none.png")
+    pictures = (good[0], bad, good[1])
+    done = finished("predict", str(exported), *pictures)
+    assert done.returncode == 1
+    assert f"{bad} is missing" in one_line(done.stderr)
+    assert done.stdout.count("%") == 3 * len(good)  # the likeliest three of each
+    done = finished("predict", str(exported), *pictures, "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert [each["image"] for each in found] == list(pictures)
+    assert ["digit" in each for each in found] == [True, False, True]
+    assert found[1]["error"] == f"{bad} is missing"
 
 
 def one_line(text: str) -> str:

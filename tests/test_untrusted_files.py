@@ -213,7 +213,7 @@ def test_onnx_reads_no_other_file(
     model = make.make_model(graph, opset_imports=[make.make_opsetid("", 17)])
     model.ir_version = 8
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    assert "damaged" in refusal(folder / "model.onnx")
+    assert "TensorProto has external_data, which is refused" in refusal(folder / "model.onnx")
 
 
 def test_what_is_no_model_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,5 +229,8 @@ def test_what_is_no_model_is_named(copy: Path, monkeypatch: pytest.MonkeyPatch) 
         assert "does not compile" in refusal(copy / "model.h", trusted=True)
     monkeypatch.setattr("results.models.loading.MOST_BYTES", 5)
     assert "more than 5 bytes" in refusal(copy / "model.onnx")
+    (copy / "model.zip").touch()
     with pytest.raises(NasSearchError, match="no model file"):
         open_model(copy / "model.zip")
+    with pytest.raises(NasSearchError, match="other does not exist"):
+        open_model(copy / "other")

@@ -16,8 +16,9 @@ from results.charts.chart import (
     Rule,
 )
 from results.charts.limits import DOTS, accuracy_limits, epoch_axis
+from results.markdown import count
 from results.record import TrialRecord
-from results.selection import complete
+from results.selection import complete, merit
 from results.settings import StudySettings
 
 BEST = 3
@@ -29,14 +30,15 @@ def curves_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Cha
     """Validation accuracy after each epoch: the most accurate trials against the pruned ones."""
     title = "Learning curves: best and stopped"
     epoch, accuracy = epoch_axis(settings), Axis("validation accuracy, %", "accuracy")
-    best = sorted(complete(list(records)), key=lambda each: -each.sustained)[:BEST]
-    pruned = [each for each in records if each.state == "pruned" and each.history]
-    if not best and not pruned:
+    ended = complete(list(records))
+    best = sorted(ended, key=merit, reverse=True)[:BEST]
+    stopped = [each for each in records if each.state == "pruned" and each.history]
+    if not best and not stopped:
         return Chart(title, epoch, accuracy, (), title, empty="No trial has been trained yet.")
-    shown = pruned[:: -(-len(pruned) // STOPPED)] if pruned else []
+    shown = stopped[:: -(-len(stopped) // STOPPED)] if stopped else []
     marks: list[Mark] = []
     for place, each in enumerate(shown):
-        marks += _stopped(each, labelled=place == 0, shown=len(shown), of=len(pruned))
+        marks += _stopped(each, labelled=place == 0, shown=len(shown), of=len(stopped))
     for each, colour in zip(best, (BLUE, GREEN, ORANGE), strict=False):
         epochs, accuracies = _validation(each)
         marks.append(
@@ -53,13 +55,17 @@ def curves_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Cha
     marks.append(Rule(settings.target, f"target {settings.target:g}%", colour=RED))
     seen = [value for each in best or shown for value in _validation(each)[1]]
     limits = accuracy_limits(seen, settings.target)
+    groups = []
+    if best:
+        groups.append(f"the best of {count(len(ended), 'complete trial')} ({len(best)} shown)")
+    if shown:
+        groups.append(f"{len(shown)} of {count(len(stopped), 'trial')} that ended early")
     return Chart(
         title,
         epoch,
         Axis(accuracy.label, accuracy.scale, limits),
         tuple(marks),
-        f"Validation accuracy by epoch of the {len(best)} most accurate trials and of "
-        f"{len(shown)} of {len(pruned)} that were stopped early.",
+        f"Validation accuracy by epoch of {' and of '.join(groups)}.",
     )
 
 
@@ -107,14 +113,14 @@ def _validation(record: TrialRecord) -> tuple[list[int], list[float]]:
 
 def _stopped(record: TrialRecord, *, labelled: bool, shown: int, of: int) -> list[Mark]:
     epochs, accuracies = _validation(record)
-    count = f"{of:,}" if shown == of else f"{shown} of {of:,} drawn"
+    share = f"{of:,}" if shown == of else f"{shown} of {of:,} drawn"
     name = f"trial {record.number}: stopped after epoch {epochs[-1]}"
     return [
         Line(epochs, accuracies, "", GREY, width=1, opacity=0.45),
         Points(
             epochs[-1:],
             accuracies[-1:],
-            f"stopped early ({count})" if labelled else "",
+            f"ended early ({share})" if labelled else "",
             GREY,
             shape="cross",
             size=4.5,

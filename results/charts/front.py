@@ -18,6 +18,7 @@ from results.charts.chart import (
 from results.charts.limits import accuracy_limits
 from results.charts.thin import thinned
 from results.front import pareto_front
+from results.markdown import count
 from results.record import TrialRecord
 from results.selection import complete, most_accurate, smallest_holding
 from results.settings import StudySettings
@@ -39,7 +40,7 @@ def front_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Char
         [each.sustained for each in ended or pruned], settings.target, factor=LARGEST_FACTOR
     )
     marks: list[Mark] = [
-        *_cloud(pruned, "stopped early, lowest so far", GREY, 0.6, size, accuracy),
+        *_cloud(pruned, "ended early, lowest so far", GREY, 0.6, size, accuracy),
         *_cloud(ended, "trained to the end", BLUE, 0.6, size, accuracy),
         Rule(settings.target, f"target {settings.target:g}%", colour=RED),
     ]
@@ -78,14 +79,14 @@ def _cloud(
     if not records:
         return []
     shown = thinned(records, x, y)
-    count = f"{len(records):,}"
+    share = f"{len(records):,}"
     if len(shown) < len(records):
-        count = f"{len(shown):,} of {len(records):,} drawn"
+        share = f"{len(shown):,} of {len(records):,} drawn"
     return [
         Points(
             [each.params for each in shown],
             [each.sustained for each in shown],
-            f"{label} ({count})",
+            f"{label} ({share})",
             colour,
             size=4.5,
             opacity=opacity,
@@ -117,14 +118,14 @@ def _summary(
     settings: StudySettings,
 ) -> str:
     if not best:
-        return "No trial has been trained to its end yet; all were stopped early."
+        return "No trial has been trained to its end yet; all ended early."
     held = (
         f"the smallest that holds {settings.target:g}% has {smallest.params:,} parameters"
         if smallest
         else f"none holds {settings.target:g}%"
     )
+    sizes = " to ".join(dict.fromkeys(f"{each.params:,}" for each in (front[0], front[-1])))
     return (
-        f"The front has {len(front)} networks from {front[0].params:,} to {front[-1].params:,} "
-        f"parameters; the most accurate sustains {best.sustained:.2f}% on validation images, and "
-        f"{held}."
+        f"The front has {count(len(front), 'network')} of {sizes} parameters; the "
+        f"most accurate sustains {best.sustained:.2f}% on validation images, and {held}."
     )

@@ -13,14 +13,17 @@ def static_bytes(program: IntegerProgram) -> int:
     return _places(program)[1]
 
 
+def constant_bytes(program: IntegerProgram) -> int:
+    """The size of the constants of the header, in bytes."""
+    return _written(program).constant_bytes
+
+
 def c_header(program: IntegerProgram, about: Sequence[str]) -> str:
     """The header; `about` are lines of plain text that tell where it comes from.
 
     It computes what `program` computes, bit by bit.
     """
-    writer = _Writer(program)
-    for number, step in enumerate(program.steps, start=1):
-        writer.add(number, step)
+    writer = _written(program)
     pixels, classes = math.prod(program.input_shape), program.shapes[-1][0]
     memory = f"Static memory: {writer.memory:,} bytes; constants: {writer.constant_bytes:,} bytes."
     lines = [*about, memory, *_USAGE.splitlines()]
@@ -57,7 +60,7 @@ def c_header(program: IntegerProgram, about: Sequence[str]) -> str:
 
 
 _USAGE = """
-Include it in one source file:
+Include it in one source file only: each that includes it has these constants and this memory anew.
 
     #include "model.h"
     int digit = nas_search_predict(pixels);
@@ -71,6 +74,13 @@ def _places(program: IntegerProgram) -> tuple[list[int], int]:
     """Where each map begins in the static memory, and its size; pixels and logits are outside."""
     sizes = [math.prod(shape) for shape in program.shapes]
     return arrange(buffers(program.steps, [0, *sizes[1:-1], 0]))
+
+
+def _written(program: IntegerProgram) -> "_Writer":
+    writer = _Writer(program)
+    for number, step in enumerate(program.steps, start=1):
+        writer.add(number, step)
+    return writer
 
 
 class _Writer:

@@ -145,21 +145,32 @@ def _recipe(recipe: Recipe) -> str:
 def forms_section(forms: Mapping[str, Mapping[str, Any]], remarks: Sequence[str]) -> str:
     """The table of the forms, what its columns mean, and the remarks."""
     rows = [(f"`{name}`", *form_cells(name, about)) for name, about in forms.items()]
-    return "\n\n".join([table(("file", *FORM_COLUMNS), rows), _FORMS_TEXT, *remarks])
+    header = [_header_memory(forms[HEADER])] if HEADER in forms else []
+    return "\n\n".join([table(("file", *FORM_COLUMNS), rows), _FORMS_TEXT, *header, *remarks])
 
 
-FORM_COLUMNS = ("what", "bytes", "activations, bytes", "test accuracy", "logits off by")
+def _header_memory(about: Mapping[str, Any]) -> str:
+    return (
+        f"On a microcontroller `{HEADER}` takes {about['constant_bytes']:,} bytes of constants "
+        f"(flash) and {about['peak_activation_bytes']:,} bytes of static memory (RAM), besides its "
+        f"code; the {about['bytes']:,} bytes are those of its text. Include it in one source file "
+        f"only: each that includes it has these constants and this memory anew."
+    )
+
+
+FORM_COLUMNS = ("what", "bytes", "activations, bytes", "test accuracy", "logits off by", "relative")
 
 
 def form_cells(name: str, about: Mapping[str, Any]) -> tuple[str, ...]:
     """What is known of a form, in the order of `FORM_COLUMNS`."""
-    accuracy, difference = about.get("test_accuracy"), about.get("logits_difference")
+    accuracy = about.get("test_accuracy")
+    differences = [about.get(f"{kind}logits_difference") for kind in ("", "relative_")]
     return (
         _WHAT[name],
         f"{about['bytes']:,}",
         f"{about['peak_activation_bytes']:,}",
         "not measured" if accuracy is None else f"{accuracy:.2f}%",
-        "" if difference is None else f"{difference:.0e}" if difference else "0",
+        *("" if each is None else f"{each:.0e}" if each else "0" for each in differences),
     )
 
 
@@ -177,17 +188,20 @@ _FORMS_TEXT = """\
 Each form was loaded again by a fresh process with its own runtime (the header compiled) and
 measured. *Activations*: the most bytes that the feature maps of one image take at once when the
 network is run operation by operation, the pixels included; for the C source its static memory
-(pixels and logits are the caller's). *Logits off by*: the largest difference from the logits of
-the weights, as a part of the largest logit (1,000 test images)."""
+(pixels and logits are the caller's). The graph of an int8 ONNX file has a float32 map behind each
+8-bit one, which is counted; where ONNX Runtime joins operations it takes less. *Logits off
+by*: the largest difference from the logits of the weights (1,000 test images); *relative*: as a
+part of the largest logit."""
 
 
 def loading_section(forms: Mapping[str, Mapping[str, Any]]) -> str:
     """How to load each of the forms."""
     return (
         "Input `pixels`: float32 (N, 1, 28, 28), 0 for background to 1 for ink, *not* normalised "
-        "(the model does that); for a try `pixels = torch.rand(1, 1, 28, 28)`. Output: 10 logits "
-        "per image; the largest names the digit. `nas-search predict FILE IMAGE...` does it for "
-        "images.\n\n" + "\n\n".join(text for name, text in _TEXTS.items() if name in forms)
+        "(the model does that). Output: 10 logits per image; the largest names the digit. Their "
+        "softmax is its probability, which means nothing for an image that shows no digit. "
+        "`nas-search predict FILE IMAGE...` does it for images.\n\n"
+        + "\n\n".join(text for name, text in _TEXTS.items() if name in forms)
     )
 
 
@@ -197,6 +211,7 @@ def _program_text(name: str, what: str) -> str:
 ```python
 import torch
 
+pixels = torch.rand(1, 1, 28, 28)  # for a try
 model = torch.export.load("{name}").module()
 logits = model(pixels)
 ```"""
@@ -206,10 +221,12 @@ def _onnx_text(name: str, what: str) -> str:
     return f"""`{name}` (ONNX Runtime alone, any batch size{what}):
 
 ```python
+import numpy
 import onnxruntime
 
+pixels = numpy.random.rand(1, 1, 28, 28).astype("float32")  # for a try
 session = onnxruntime.InferenceSession("{name}")
-(logits,) = session.run(None, {{"pixels": pixels.numpy()}})
+(logits,) = session.run(None, {{"pixels": pixels}})
 ```"""
 
 
@@ -218,8 +235,11 @@ _TEXTS = {
 
 ```python
 from pathlib import Path
+
+import torch
 from results.models.loading import load_exported  # of nas-search, which has to be installed
 
+pixels = torch.rand(1, 1, 28, 28)  # for a try
 model, config = load_exported(Path("."))
 logits = model(pixels)
 ```""",

@@ -18,7 +18,7 @@ from torch import nn
 
 from results.checkpoint import write_atomically
 from results.models.memory import buffers, peak
-from results.models.onnx_int8 import int8_onnx
+from results.models.onnx_int8 import int8_onnx, int8_onnx_activation_bytes
 from results.models.pixels import Normalisation, PixelNetwork
 from results.models.program import Program, ProgramNetwork, lower
 from results.models.quantised import IntegerProgram
@@ -45,13 +45,15 @@ EXPORT_FORMAT = 1
 class Forms:
     """What is written besides the plain forms: each only if it is there.
 
-    `header` is the text of the C header of `integers`, and `static_bytes` its static memory.
+    `header` is the text of the C header of `integers`, `static_bytes` its static memory and
+    `constant_bytes` its constants.
     """
 
     folded: Program | None = None
     integers: IntegerProgram | None = None
     header: str | None = None
     static_bytes: int = 0
+    constant_bytes: int = 0
 
 
 def write_model_files(
@@ -65,8 +67,8 @@ def write_model_files(
     """Writes the weights, the description and all other forms; returns the names of the files.
 
     `about` goes into config.json beside architecture, recipe and, for each form, its bytes, their
-    SHA-256 and its peak activation memory. ONNX forms are written if its packages are installed.
-    Raises OSError.
+    SHA-256 and its peak activation memory (of the C header also the bytes of its constants). ONNX
+    forms are written if its packages are installed. Raises OSError.
     """
     from safetensors.torch import save
 
@@ -90,7 +92,7 @@ def write_model_files(
             activations[onnx_name] = activations[program_name]
     if further.integers is not None:
         write_atomically(folder / INT8_ONNX, int8_onnx(further.integers))
-        activations[INT8_ONNX] = integer_activation_bytes(further.integers)
+        activations[INT8_ONNX] = int8_onnx_activation_bytes(further.integers)
     if further.header is not None:
         write_atomically(folder / HEADER, further.header.encode())
         activations[HEADER] = further.static_bytes
@@ -112,6 +114,8 @@ def write_model_files(
             for name, size in activations.items()
         },
     }
+    if further.header is not None:
+        config["files"][HEADER]["constant_bytes"] = further.constant_bytes
     _write_config(folder, config)
     return [WEIGHTS, CONFIG, *(name for name in activations if name != WEIGHTS)]
 
@@ -134,12 +138,6 @@ def float_activation_bytes(program: Program) -> int:
     """
     sizes = [4 * math.prod(shape) for shape in program.shapes]
     return peak(buffers(program.steps, sizes))
-
-
-def integer_activation_bytes(program: IntegerProgram) -> int:
-    """As `float_activation_bytes`, with one byte a value and four a logit."""
-    *sizes, logits = [math.prod(shape) for shape in program.shapes]
-    return peak(buffers(program.steps, [*sizes, 4 * logits]))
 
 
 def _contents(path: Path) -> dict[str, Any]:

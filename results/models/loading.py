@@ -1,8 +1,8 @@
 """Opens a model file of any form as a function from pixels to logits.
 
 Files from elsewhere are not trusted. Weights are numbers (safetensors, no pickle), checked against
-a config.json that is checked itself, before memory is taken for them. An ONNX model is opened in
-an empty folder, so that weights it says lie in other files are not found. A .pt2 and a .h are
+a config.json that is checked itself, before memory is taken for them. An ONNX model is opened only
+if it has nothing but what an export writes (`results.models.onnx_check`). A .pt2 and a .h are
 programs: PyTorch's own loader unpickles parts of an archive, evaluates expressions and guards in it
 and calls operators it names, and a header is compiled and run. They are opened only if the caller
 says that they are trusted. The checksums in config.json tell that a file is the one that was
@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import math
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from results.errors import NasSearchError
 from results.models.c_program import CProgram
 from results.models.files import CONFIG, EXPORT_FORMAT, WEIGHTS
+from results.models.onnx_check import BATCH, check_onnx
 from results.models.pixels import Normalisation, PixelNetwork
 from results.models.quiet import quiet
 from space import footprint
@@ -74,6 +74,10 @@ def open_model(path: Path, *, trusted: bool = False) -> Model:
 
     `trusted`: whether the file may run code. Raises NasSearchError.
     """
+    if not path.exists():
+        raise NasSearchError(
+            f"{path} does not exist: name a folder that nas-search export wrote, or a file in it"
+        )
     if path.is_dir():
         path = path / WEIGHTS
     if path.suffix not in _OPENERS:
@@ -202,16 +206,21 @@ def _program(path: Path, content: bytes) -> Model:
 
 def _onnx(path: Path, content: bytes) -> Model:
     try:
+        import onnx  # noqa: F401
         import onnxruntime
     except ImportError:
         raise NasSearchError(
-            f"{path} needs ONNX Runtime: pip install onnxruntime, or name a .safetensors file"
+            f"{path} needs pip install onnx onnxruntime, or name a .safetensors file"
         ) from None
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            alone = Path(folder) / "model.onnx"
-            alone.write_bytes(content)
-            session = onnxruntime.InferenceSession(str(alone), providers=["CPUExecutionProvider"])
+        check_onnx(content, INPUT_SHAPE)
+    except NasSearchError as error:
+        raise NasSearchError(f"{path} is no export of nas-search: {error}") from None
+    options = onnxruntime.SessionOptions()
+    # Not another format that ONNX Runtime would recognise: ONNX is what was checked.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has an exception for each of its codes
         raise NasSearchError(f"{path} is damaged: {_reason(error)}") from None
     inputs, outputs = session.get_inputs(), session.get_outputs()
@@ -220,7 +229,10 @@ def _onnx(path: Path, content: bytes) -> Model:
         raise NasSearchError(f"{path} does not take pixels alone: it is no export of nas-search")
 
     def logits(pixels: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(session.run(None, {"pixels": pixels.numpy()})[0])
+        batches = torch.split(pixels, BATCH)
+        return torch.cat(
+            [torch.from_numpy(session.run(None, {"pixels": each.numpy()})[0]) for each in batches]
+        )
 
     return logits
 

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from results.models.program import Op
-from results.models.quantised import IntegerConv
 
 
 class Step(Protocol):
-    """Of a program, in real or whole numbers; the pixels are map 0, step n (from 1) makes map n."""
+    """Of a program of any kind; the pixels are map 0, step n (from 1) makes map n."""
 
     @property
-    def op(self) -> Op | IntegerConv: ...
+    def op(self) -> object: ...
 
     @property
     def inputs(self) -> tuple[int, ...]: ...

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from results.errors import NasSearchError
 
@@ -55,9 +55,12 @@ def _grey(path: Path) -> Map:
             with Image.open(path, formats=("PNG", "JPEG")) as opened:
                 if math.prod(opened.size) > MOST_PIXELS:
                     raise NasSearchError(f"{path} has more than {MOST_PIXELS:,} pixels")
-                grey = Image.fromarray(_brightness(ImageOps.exif_transpose(opened)))
-                grey.thumbnail((WORKING_SIZE, WORKING_SIZE))
-                return np.asarray(grey, dtype=np.float64)
+                opened.draft(
+                    "L", (WORKING_SIZE, WORKING_SIZE)
+                )  # a JPEG is made smaller as it's read
+                grey = _brightness(opened)
+                grey.info["exif"] = opened.getexif().tobytes()
+                return np.asarray(ImageOps.exif_transpose(grey), dtype=np.float64)
     except NasSearchError:
         raise
     except FileNotFoundError:
@@ -69,18 +72,27 @@ def _grey(path: Path) -> Map:
         raise NasSearchError(f"{path} cannot be read as an image: {reason}") from None
 
 
-def _brightness(picture: Image.Image) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """From 0 to 255, (H, W); what is transparent shows black or white, whatever ink is not."""
+def _brightness(picture: Image.Image) -> Image.Image:
+    """In grey, made smaller; what is transparent shows black or white, whatever ink is not.
+
+    Until it is smaller there is one byte a pixel besides the picture: it may be a large one.
+    """
     if picture.mode.startswith("I"):  # 16 bits, which Pillow would clip and not scale
-        return (np.asarray(picture) // 257).clip(0, 255).astype(np.uint8)
+        return _smaller(Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)))
     if not picture.has_transparency_data:
-        return np.asarray(picture.convert("L"))
-    colours = picture.convert("RGBA")
-    opacity = np.asarray(colours.getchannel("A")) / 255
-    grey = np.asarray(colours.convert("L"))
-    drawn_is_dark = (grey * opacity).sum() < 128 * opacity.sum()
-    background = 255 if drawn_is_dark else 0
-    return (grey * opacity + background * (1 - opacity)).round().astype(np.uint8)
+        return _smaller(picture.convert("L"))
+    colours = picture if picture.mode == "RGBA" else picture.convert("RGBA")
+    opacity = colours.getchannel("A")
+    grey = ImageChops.multiply(colours.convert("L"), opacity)
+    shown, opaque = (np.asarray(_smaller(each)).astype(np.float64) for each in (grey, opacity))
+    background = 255 if shown.sum() < opaque.sum() * 128 / 255 else 0
+    whole = shown + background * (1 - opaque / 255)
+    return Image.fromarray(whole.round().clip(0, 255).astype(np.uint8))
+
+
+def _smaller(picture: Image.Image) -> Image.Image:
+    picture.thumbnail((WORKING_SIZE, WORKING_SIZE))
+    return picture
 
 
 def _ink(grey: Map) -> Map:

@@ -28,7 +28,7 @@ from results.models.quantised import (
 )
 
 CALIBRATION_IMAGES = 1_024
-"""More change nothing, see results/LOG.md."""
+"""More gave no higher accuracy, see results/LOG.md."""
 
 BATCH = 64
 
@@ -42,7 +42,8 @@ MOST_PRODUCTS = (1 << 31) // (127 * 255)
 def quantise(program: Program, pixels: torch.Tensor) -> IntegerProgram:
     """A program in whole numbers; `pixels` uint8 (N, 1, H, W) are images it was trained on.
 
-    Raises NasSearchError if a convolution sums up too many products for 32 bits.
+    Raises NasSearchError if a convolution sums up too many products for 32 bits, or maps differ so
+    much in scale that the factor between them needs more.
     """
     fused = list(_fused(program))
     quantiser = _Quantiser(program, pixels)
@@ -199,6 +200,11 @@ def _requantisation(factors: torch.Tensor, shift: torch.Tensor, grid: Grid) -> R
     """For sums whose real value is factors (inputs, channels or 1) * sums + shift."""
     factors = factors / grid.scale
     largest = float(factors.abs().max())
+    if not largest < 2**31:
+        raise NasSearchError(
+            f"a factor of {largest:.1e} stands between two maps, and 32 bits hold less than "
+            f"{2**31:,}: export this network without --int8 and --c-header"
+        )
     places = min(MOST_SHIFT, 30 - math.floor(math.log2(largest))) if largest else 0
     offset = (shift / grid.scale + grid.zero_point + 0.5) * 2.0**places
     return Requantisation(

@@ -2,21 +2,21 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from results.choices import choice_words, effective, level_words
-from results.intervals import CONFIDENCE, values_needed
+from results.intervals import CONFIDENCE, resolution, standard_error, values_needed
 from results.markdown import count
 from results.record import TrialRecord
 from results.report.course import improvements
 from results.report.findings import Findings
-from results.report.fit import rise
+from results.report.fit import CLEAR, still_rising
 from results.report.mattered import doubling
+from results.splits import SPLITS
 from space.search_space import SMALLEST_BUDGET, Choice, FloatRange, IntRange
 
 FEWEST_LEADING = 5
 EDGE = 0.05
-"""The outermost part of a range, by which draws at random would fall there."""
+"""The part of a range that is its end."""
 
 MOST_EDGES = 4
 FEWEST_COMPLETE = 10
@@ -29,8 +29,32 @@ def advice(found: Findings) -> list[str]:
     """What to change, most useful first; empty without a complete trial."""
     if found.best is None:
         return []
-    said = (trials(found), seeds(found), goal(found), budget(found), epochs(found))
+    said = (
+        *(images(found), trials(found), seeds(found), goal(found)),
+        *(target(found), budget(found), epochs(found)),
+    )
     return [*(each for each in said if each), *levels(found), *edges(found)]
+
+
+def images(found: Findings) -> str:
+    """More images, if the study had the sample and missed its target or can't tell."""
+    best, dataset, target = found.best, found.settings.dataset, found.settings.target
+    if best is None or dataset == "mnist" or best.sustained > target + _noise(found):
+        return ""
+    if best.sustained < target - _noise(found):
+        whole = SPLITS["mnist"]
+        return (
+            f"Search all of MNIST (`--dataset mnist`): the best is {target - best.sustained:.2f} "
+            f"points short of {target:g}%, and trained on "
+            f"{found.split.training - found.split.validation:,} images where MNIST has "
+            f"{whole.training - whole.validation:,}."
+        )
+    return (
+        f"Search all of MNIST (`--dataset mnist`): one standard error of {target:g}% at the "
+        f"{found.split.validation:,} validation images of the sample is "
+        f"{standard_error(target, found.split.validation):.2f} points, so they can't tell whether "
+        f"{best.sustained:.2f}% is above or below the target."
+    )
 
 
 def trials(found: Findings) -> str:
@@ -38,8 +62,8 @@ def trials(found: Findings) -> str:
     complete, places = len(found.complete), improvements(found)
     if complete < FEWEST_COMPLETE:
         return (
-            f"More trials: {count(complete, 'complete trial')} is thin evidence for anything "
-            f"said here (`--trials`; the same study goes on)."
+            f"More trials: {count(complete, 'complete trial')} {'is' if complete == 1 else 'are'} "
+            f"thin evidence for anything said here (`--trials`; the same study goes on)."
         )
     if places[-1] > len(found.trained) * 2 / 3:
         return (
@@ -55,7 +79,7 @@ def seeds(found: Findings) -> str:
     needed = []
     for record in found.finalists:
         values = [run.sustained for run in found.runs.get(record.number, [])]
-        enough = values_needed(values, found.settings.target)
+        enough = values_needed(values, found.settings.target, resolution(found.split.test))
         if enough is not None and enough > len(values):
             needed.append((record, len(values), enough))
     if needed:
@@ -93,6 +117,22 @@ def goal(found: Findings) -> str:
     )
 
 
+def target(found: Findings) -> str:
+    """A target within reach, if many trials on all images stay clearly below the present one."""
+    best, wanted = found.best, found.settings.target
+    if best is None or found.settings.dataset != "mnist" or len(found.complete) < FEWEST_COMPLETE:
+        return ""
+    if best.sustained >= wanted - _noise(found):
+        return ""
+    within = math.floor(10 * best.sustained) / 10
+    return (
+        f"A target within reach (`--target {within:g}` and another `--study`), to see how small a "
+        f"network can hold that: the best is {wanted - best.sustained:.2f} points short of "
+        f"{wanted:g}%, where one standard error at {found.split.validation:,} validation images is "
+        f"{standard_error(wanted, found.split.validation):.2f}."
+    )
+
+
 def budget(found: Findings) -> str:
     """A wider budget, if the target is missed by the largest and size clearly pays."""
     best, worth = found.best, doubling(found)
@@ -110,14 +150,14 @@ def budget(found: Findings) -> str:
 
 
 def epochs(found: Findings) -> str:
-    """More epochs, if the best was still learning."""
-    gain = rise(found)
-    if gain is None:
+    """More epochs, if the best was still getting better."""
+    last = still_rising(found)
+    if not last:
         return ""
     return (
         f"More epochs (`--epochs {2 * found.settings.epochs}` and another `--study`): the most "
-        f"accurate network still gained {gain:.2f} points over its last "
-        f"{count(found.settings.sustain, 'epoch')}."
+        f"accurate network was still rising over its last {count(len(last), 'epoch')}, from "
+        f"{last[0]:.2f} to {last[-1]:.2f}%."
     )
 
 
@@ -137,36 +177,44 @@ def levels(found: Findings) -> Iterator[str]:
 
 
 def edges(found: Findings) -> Iterator[str]:
-    """Ranges at whose end the leading trials crowd, as draws at random would hardly do.
+    """Ranges at whose end the leading trials lie clearly more often than the other complete ones.
 
-    The share of the leading trials at an end is held against the share of the range that is near
-    it (binomial test, Bonferroni over all ends).
+    Held against those, as the sampler itself draws near the ends (Fisher's exact test, one-sided,
+    Bonferroni over all ends).
     """
-    from scipy.stats import binom
+    from scipy.stats import hypergeom
 
-    leading = _leading(found)
+    leading = {each.number for each in _leading(found)}
     if len(leading) < FEWEST_LEADING:
         return
-    made = [effective(each.parameters) for each in leading]
+    made = [(effective(each.parameters), each.number in leading) for each in found.complete]
     ends = [
-        (name, end, share)
+        (name, dimension, end)
         for name, dimension in found.settings.space.dimensions.items()
-        for end, share in _ends(dimension)
+        if not isinstance(dimension, Choice)
+        for end in _ends(dimension)
     ]
     crowded = []
-    for name, end, share in ends:
-        values = [each[name] for each in made if name in each]
-        at_end = sum(_is_at(found.settings.space.dimensions[name], value, end) for value in values)
-        chance = float(binom.sf(at_end - 1, len(values), share)) if values else 1.0
+    for name, dimension, end in ends:
+        drawn = [
+            (_is_at(dimension, each[name], end), leads) for each, leads in made if name in each
+        ]
+        at_end, of = sum(at for at, _ in drawn), sum(leads for _, leads in drawn)
+        both = sum(at and leads for at, leads in drawn)
+        chance = float(hypergeom.sf(both - 1, len(drawn), at_end, of))
         if chance * len(ends) < 1 - CONFIDENCE:
-            crowded.append((chance, name, end, at_end, len(values)))
-    for _, name, end, at_end, of in sorted(crowded)[:MOST_EDGES]:
+            others = f"{at_end - both} of {len(drawn) - of} others"
+            crowded.append((chance, name, getattr(dimension, end), end, both, of, others))
+    for _, name, value, end, both, of, others in sorted(crowded)[:MOST_EDGES]:
         yield (
-            f"Widen the range of {choice_words(name)}: {at_end} of {of} leading trials lie at its "
-            f"{'low' if end == 'low' else 'high'} end, "
-            f"{level_words(name, getattr(found.settings.space.dimensions[name], end))} "
-            f"(`space/search_space.py`)."
+            f"Widen the range of {choice_words(name)}: {both} of {of} leading trials lie at its "
+            f"{end} end, {level_words(name, value)}, against {others} (`space/search_space.py`)."
         )
+
+
+def _noise(found: Findings) -> float:
+    """Points from the target within which validation accuracies can't be told from it."""
+    return CLEAR * standard_error(found.settings.target, found.split.validation)
 
 
 def _leading(found: Findings) -> list[TrialRecord]:
@@ -175,31 +223,16 @@ def _leading(found: Findings) -> list[TrialRecord]:
     return ordered[: len(ordered) // 5]
 
 
-def _ends(dimension: IntRange | FloatRange | Choice) -> Iterator[tuple[str, float]]:
-    """The ends of a range that could be moved, with the share of random draws that lie at them.
+def _ends(dimension: IntRange | FloatRange) -> list[str]:
+    """The ends of a range that could be moved.
 
     None is below 0, and nothing can be done fewer times than once.
     """
-    if isinstance(dimension, Choice):
-        return
-    share = EDGE
-    if isinstance(dimension, IntRange):
-        share = _share_of_one(dimension)
     floor = 1 if isinstance(dimension, IntRange) else 0
-    if dimension.low > floor:
-        yield "low", share
-    yield "high", share
+    return ["low", "high"] if dimension.low > floor else ["high"]
 
 
-def _share_of_one(dimension: IntRange) -> float:
-    """The larger share that one of its two outermost numbers has."""
-    if dimension.log:
-        low, high = math.log(dimension.low - 0.5), math.log(dimension.high + 0.5)
-        return (math.log(dimension.low + 0.5) - low) / (high - low)
-    return 1 / (dimension.high - dimension.low + 1)
-
-
-def _is_at(dimension: Any, value: float, end: str) -> bool:
+def _is_at(dimension: IntRange | FloatRange, value: float, end: str) -> bool:
     if isinstance(dimension, IntRange):
         return bool(value == getattr(dimension, end))
     low, high, at = dimension.low, dimension.high, value

@@ -31,11 +31,15 @@ def results(found: Findings) -> list[str]:
     """What came out: the most accurate network, and the smallest that holds the target."""
     if found.best is None:
         return ["No trial has been trained to its end yet."]
-    said = [_result(found, "The most accurate", found.best)]
+    said = [_result(found, "The most accurate on validation images", found.best)]
     if found.smallest is None:
         said.append(f"No trial held {found.settings.target:g}% on validation images.")
     elif found.smallest is not found.best:
-        said.append(_result(found, "The smallest that holds the target", found.smallest))
+        said.append(
+            _result(
+                found, "The smallest that holds the target on validation images", found.smallest
+            )
+        )
     return said
 
 
@@ -49,7 +53,10 @@ def analysis(found: Findings, pictures: Pictures) -> list[str]:
     confirmed = [seeds.holds(found, each) for each in found.finalists]
     return [
         *_part("Fit", [fit.fit(found), fit.steadiness(found), fit.rising(found)]),
-        *_part("What the seeds say", [*confirmed, seeds.against_validation(found)]),
+        *_part(
+            "What the seeds say",
+            [*confirmed, *seeds.reversals(found), seeds.against_validation(found)],
+        ),
         *_part("Size", [mattered.size(found)]),
         *_part("What mattered", mattered.choices(found)),
         *_effects(found, pictures),

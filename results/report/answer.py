@@ -4,7 +4,7 @@ from results.leaderboard import answer, progress
 from results.markdown import count, table
 from results.record import TrialRecord
 from results.report.advice import advice
-from results.report.findings import Findings
+from results.report.findings import Findings, smallest_first
 from results.report.mattered import choices
 from results.selection import confirmed
 
@@ -31,6 +31,23 @@ def state(found: Findings) -> str:
     return " ".join(said)
 
 
+def smallness(found: Findings) -> str:
+    """How small a network that holds the target can be, as far as this search says."""
+    target = f"{found.settings.target:g}%"
+    if found.best is None:
+        return "No network has been trained to its end, so this search does not say yet."
+    if found.smallest is None:
+        return (
+            f"This search does not say: none of its networks held {target} on validation images. "
+            f"The nearest sustained {found.best.sustained:.2f}% with {found.best.params:,} "
+            f"parameters."
+        )
+    return (
+        f"The smallest network that held {target} on validation images has "
+        f"{found.smallest.params:,} parameters (trial {found.smallest.number})."
+    )
+
+
 def glance(found: Findings) -> list[str]:
     """What mattered and what to try next, each in its first sentence; more is in the analysis."""
     mattered, advised = choices(found), advice(found)
@@ -44,8 +61,8 @@ def answer_table(found: Findings) -> str:
     """The most accurate, the smallest that holds, and the other finalists; empty without any."""
     named: dict[int, list[str]] = {}
     for name, record in (
-        ("most accurate", found.best),
-        (f"smallest that holds {found.settings.target:g}%", found.smallest),
+        ("most accurate on validation", found.best),
+        (f"smallest that holds {found.settings.target:g}% on validation", found.smallest),
     ):
         if record:
             named.setdefault(record.number, []).append(name)
@@ -53,9 +70,8 @@ def answer_table(found: Findings) -> str:
         named.setdefault(number, ["finalist"])
     if not named:
         return ""
-    rows = [
-        _row(found, found.records[number], " and ".join(names)) for number, names in named.items()
-    ]
+    shown = smallest_first([found.records[number] for number in named])
+    rows = [_row(found, each, " and ".join(named[each.number])) for each in shown]
     return (
         table(("", "parameters", "validation %", "test %", "seeds"), rows)
         + "\n\nSustained accuracies: on validation images of the one run by which a network was "

@@ -1,13 +1,13 @@
 """How the search went: sentences about pruning, draws and the way to the best."""
 
 from results.markdown import count
-from results.record import TrialRecord
 from results.report.findings import Findings
+from results.selection import merit
 
 
 def pruning(found: Findings) -> str:
     """What stopping trials early saved. Empty if none was."""
-    stopped = [each for each in found.records if _was_stopped(each)]
+    stopped = [each for each in found.records if each.was_stopped]
     if not stopped:
         return ""
     epochs = found.settings.epochs
@@ -31,12 +31,12 @@ def unused_draws(found: Findings) -> str:
     """Draws that trained nothing to its end for other reasons than pruning. Empty if none."""
     states = [each.state for each in found.records]
     drawn = sum(state not in ("waiting", "cut off") for state in states)
-    diverged = sum(_diverged(each) for each in found.records)
+    diverged = sum(each.diverged for each in found.records)
     said = []
     if over := states.count("infeasible"):
         said.append(
-            f"{over:,} of {count(drawn, 'draw')} ({100 * over / drawn:.0f}%) were over the "
-            f"parameter budget, which costs no training."
+            f"{over:,} of {count(drawn, 'draw')} ({100 * over / drawn:.0f}%) "
+            f"{'was' if over == 1 else 'were'} over the parameter budget, which costs no training."
         )
     if diverged:
         said.append(f"{_were(diverged, 'trial')} ended because the training diverged.")
@@ -51,37 +51,23 @@ def unused_draws(found: Findings) -> str:
 
 def improvements(found: Findings) -> list[int]:
     """After how many trained trials the best so far became better, the first one included."""
-    best, places = float("-inf"), []
+    best, places = None, []
     for place, each in enumerate(found.trained, 1):
-        if each.state == "complete" and each.sustained > best:
-            best = each.sustained
+        if each.state == "complete" and (best is None or merit(each) > merit(best)):
+            best = each
             places.append(place)
     return places
 
 
 def progress(found: Findings) -> str:
-    """When the most accurate trial came. Empty without a complete trial."""
-    places = improvements(found)
-    if not places:
+    """When the most accurate trial came. Empty without a complete trial or with a single one."""
+    places, trained = improvements(found), len(found.trained)
+    if not places or trained == 1:
         return ""
-    since = len(found.trained) - places[-1]
-    return (
-        f"The most accurate network came as number {places[-1]:,} of "
-        f"{count(len(found.trained), 'trained trial')}"
-        + (f"; the {since:,} after it brought nothing better." if since else ", the last one.")
+    since = trained - places[-1]
+    return f"The most accurate network was number {places[-1]:,} of {trained:,} trained trials" + (
+        f"; the {since:,} after it brought nothing better." if since else ", the last one."
     )
-
-
-def _was_stopped(record: TrialRecord) -> bool:
-    return (
-        record.state == "pruned"
-        and not _diverged(record)
-        and record.attributes.get("epochs_run", 0) > 0
-    )
-
-
-def _diverged(record: TrialRecord) -> bool:
-    return str(record.attributes.get("reason", "")).startswith("diverged")
 
 
 def _were(number: int, thing: str) -> str:

@@ -110,7 +110,7 @@ def _mistakes(
     test = found.test
     matrix = digits.confusion_matrix(taken_for, test.labels)
     common = ", ".join(
-        f"a {true} for a {seen} ({count(times, 'time')})"
+        f"{_a(true)} for {_a(seen)} ({count(times, 'time')})"
         for true, seen, times in digits.commonest_confusions(matrix)
     )
     wrong = digits.wrong_by_all(taken_for, test.labels)
@@ -144,6 +144,10 @@ def _mistakes(
             f"{shown} test digits that all seeds of trial {record.number} got wrong.",
         ),
     ]
+
+
+def _a(digit: int) -> str:
+    return f"an {digit}" if digit == 8 else f"a {digit}"
 
 
 def _why_no_mistakes(found: Findings, runs: list[Confirmation]) -> str:

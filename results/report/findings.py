@@ -1,5 +1,6 @@
 """What the report is written from: the study, and what follows from it, worked out once."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,11 @@ from results.splits import SPLITS, Split
 
 FINALISTS = 3
 """Trials described in full while none is confirmed."""
+
+
+def smallest_first(records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """The order in which a report names trials, where it is not that of a ranking."""
+    return sorted(records, key=lambda each: (each.params, each.number))
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,8 @@ class Findings:
     def finalists(self) -> list[TrialRecord]:
         """The confirmed trials, smallest first; while there are none, who would be."""
         confirmed = [self.records[number] for number in self.runs]
-        return sorted(
-            confirmed or selection.finalists(self.records, self.settings, FINALISTS),
-            key=lambda each: (each.params, each.number),
+        return smallest_first(
+            confirmed or selection.finalists(self.records, self.settings, FINALISTS)
         )
 
     @cached_property

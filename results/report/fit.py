@@ -1,6 +1,6 @@
-"""Over- and underfitting, and how steady the last epochs are: sentences about the best trial."""
+"""How training and validation compare, and how the last epochs went: of the most accurate trial."""
 
-import statistics
+import math
 
 from results.intervals import standard_error
 from results.markdown import count
@@ -12,105 +12,125 @@ CLEAR = 2
 
 
 def fit(found: Findings) -> str:
-    """Whether the most accurate trial over- or underfits, by its training and validation accuracy.
+    """The gap between training and validation accuracy, and what it says of the fit.
 
     Empty without a complete trial.
     """
     best = found.best
     if best is None:
         return ""
-    last = best.history[-found.settings.sustain :]
-    training = statistics.mean(each.train_accuracy for each in last)
-    validation = statistics.mean(each.validation_accuracy for each in last)
+    last, target, split = best.history[-1], found.settings.target, found.split
+    training, validation = last.train_accuracy, last.validation_accuracy
     gap = training - validation
-    noise = standard_error(validation, found.split.validation)
-    harder = _made_harder_by(best)
+    noise = standard_error(validation, split.validation)
+    differently = _counted_differently(best)
     said = (
-        f"Over its last {count(len(last), 'epoch')} the most accurate network (trial "
-        f"{best.number}) got {training:.2f}% of the training images right and {validation:.2f}% "
-        f"of the validation images: a gap of {gap:+.2f} points, where one standard error at "
-        f"{found.split.validation:,} images is {noise:.2f}. "
+        f"In its last epoch the most accurate network (trial {best.number}) had {training:.2f}% of "
+        f"the training images right, counted while it trained, and after it {validation:.2f}% of "
+        f"the validation images: a gap of {gap:+.2f} points, where one standard error at "
+        f"{split.validation:,} images is {noise:.2f}. "
     )
     if gap > CLEAR * noise:
-        return said + (
-            "It overfits"
-            + (f", although its training images are made harder by {harder}." if harder else ".")
+        lags = best.configuration.recipe.ema_decay > 0
+        return (
+            f"{said}This is a generalisation gap"
+            + (", or the averaged weights lag behind" if lags else "")
+            + (f"; training images were counted {differently}." if differently else ".")
         )
-    if harder:
+    if differently:
         return said + (
-            f"There is no sign of overfitting. Whether it underfits can't be told from this: its "
-            f"training images are made harder by {harder}, and are counted while the weights still "
-            f"change."
+            f"Training images were counted {differently}, so this tells neither over- nor "
+            f"underfitting."
         )
-    if training < found.settings.target:
+    clearly_below = training + CLEAR * standard_error(training, split.training) < target
+    if best.sustained < target and clearly_below:
         return said + (
-            f"It underfits: it gets fewer than {found.settings.target:g}% right even of the images "
-            f"it was trained on, which were not made harder by anything."
+            f"It underfits: it has fewer than {target:g}% right even of the images it was trained "
+            f"on."
         )
-    return said + "There is no sign of over- or underfitting."
+    return said + "It has no clear generalisation gap."
 
 
 def steadiness(found: Findings) -> str:
-    """How far the last epochs of the most accurate trial lie apart. Empty with fewer than two."""
-    best = found.best
-    last = (
-        [each.validation_accuracy for each in best.history][-found.settings.sustain :]
-        if best
-        else []
-    )
-    if best is None or len(last) < 2:
-        return ""
-    spread = max(last) - min(last)
-    noise = standard_error(statistics.mean(last), found.split.validation)
-    said = (
-        f"Its validation accuracy stayed within {spread:.2f} points over these epochs "
-        f"({min(last):.2f} to {max(last):.2f}%)"
-    )
-    if spread <= CLEAR * noise:
-        return f"{said}, no more than two standard errors ({CLEAR * noise:.2f}): it is steady."
-    if rise(found) is not None:
-        return f"{said}, but was still rising, so how steady it is can't be told."
-    return (
-        f"{said}, more than two standard errors ({CLEAR * noise:.2f}): it is unsteady, and its "
-        f"sustained accuracy depends on where training happens to stop."
-    )
+    """How far validation accuracy fell in the last epochs. Empty with fewer than two of them.
 
-
-def rise(found: Findings) -> float | None:
-    """Points by which the most accurate trial still gained when its training ended.
-
-    Its last `sustain` epochs against as many before them; None if that is not clear or the epochs
-    are too few.
+    Empty as well where it rises and never falls, which is no sign of being steady.
     """
-    best, sustain = found.best, found.settings.sustain
-    accuracies = [each.validation_accuracy for each in best.history] if best else []
-    if len(accuracies) < 2 * sustain:
-        return None
-    last = statistics.mean(accuracies[-sustain:])
-    gain = last - statistics.mean(accuracies[-2 * sustain : -sustain])
-    return gain if gain > CLEAR * standard_error(last, found.split.validation) else None
+    last = _last(found)
+    if len(last) < 2:
+        return ""
+    fall = max(max(last[:place]) - last[place] for place in range(1, len(last)))
+    noise = CLEAR * standard_error(last[-1], found.split.validation)
+    said = (
+        f"Over its last {count(len(last), 'epoch')} its validation accuracy was {min(last):.2f} to "
+        f"{max(last):.2f}% and fell by at most {max(fall, 0):.2f} points"
+    )
+    if fall > noise:
+        return (
+            f"{said}, more than two standard errors ({noise:.2f}): it is unsteady, and its "
+            f"sustained accuracy depends on where training happens to stop."
+        )
+    if still_rising(found):
+        return ""
+    return f"{said}, no more than two standard errors ({noise:.2f}): it is steady."
+
+
+def still_rising(found: Findings) -> list[float]:
+    """The last validation accuracies of the most accurate trial, if they were still rising.
+
+    That is: the very last is the highest of all, and clearly above the first of them and all
+    before it. Empty if not.
+    """
+    last = _last(found)
+    if found.best is None or len(last) < 2:
+        return []
+    every = [each.validation_accuracy for each in found.best.history]
+    end, before = every[-1], max(every[: len(every) - len(last) + 1])
+    images = found.split.validation
+    noise = math.hypot(standard_error(end, images), standard_error(before, images))
+    return last if end > max(every[:-1]) and end - before > CLEAR * noise else []
 
 
 def rising(found: Findings) -> str:
-    """That the most accurate trial had not ended learning. Empty if it had, or it is not clear."""
-    gain = rise(found)
-    if gain is None:
+    """That the most accurate trial was still getting better. Empty if that is not clear."""
+    last = still_rising(found)
+    if found.best is None or not last:
         return ""
-    epochs = count(found.settings.sustain, "epoch")
     return (
-        f"It was still learning when training ended: its last {epochs} are on average {gain:.2f} "
-        f"points above the {epochs} before."
+        f"Its validation accuracy was still rising over its last {count(len(last), 'epoch')}: "
+        f"{' '.join(f'{each:.2f}' for each in last)}%. {falling_rate(found, found.best)}"
+    ).rstrip()
+
+
+def falling_rate(found: Findings, record: TrialRecord) -> str:
+    """That the learning rate fell in the last epochs, which can lift accuracy by itself."""
+    recipe, epochs = record.configuration.recipe, found.settings.epochs
+    last = range(max(epochs - found.settings.sustain, 0) + 1, epochs)
+    stepped = recipe.schedule == "step" and any(each % recipe.step_epochs == 0 for each in last)
+    if not (recipe.schedule in ("cosine", "one_cycle") or stepped):
+        return ""
+    name = recipe.schedule.replace("_", "-")
+    return (
+        f"Its learning rate fell in these epochs ({name} schedule), which may be the reason as "
+        f"well as too few epochs."
     )
 
 
-def _made_harder_by(record: TrialRecord) -> str:
-    """What makes training images harder than those it is measured on; empty if nothing."""
+def _last(found: Findings) -> list[float]:
+    """The validation accuracies of the last epochs of the most accurate trial, by epoch."""
+    history = found.best.history if found.best else []
+    return [each.validation_accuracy for each in history[-found.settings.sustain :]]
+
+
+def _counted_differently(record: TrialRecord) -> str:
+    """How training images were counted otherwise than validation images; empty if alike."""
     configuration = record.configuration
     drops = configuration.recipe.dropout > 0 and any(
         "dropout" in getattr(layer, "then", ()) for layer in configuration.architecture.layers
     )
-    reasons = (
-        ("random distortion", not configuration.recipe.augmentation.is_off),
-        ("dropout", drops),
+    ways = (
+        ("randomly distorted", not configuration.recipe.augmentation.is_off),
+        ("with dropout", drops),
+        ("before the weights were averaged", configuration.recipe.ema_decay > 0),
     )
-    return " and ".join(name for name, is_so in reasons if is_so)
+    return ", ".join(name for name, is_so in ways if is_so)

@@ -1,5 +1,6 @@
-"""What made a difference: sentences about size and choices, over all complete trials."""
+"""What made a difference: sentences about size and choices, over the complete trials."""
 
+import math
 from dataclasses import dataclass
 
 from results.effects import CAVEAT, FEWEST_TRIALS, Effect, Effects
@@ -8,7 +9,8 @@ from results.markdown import count
 from results.report.findings import Findings
 
 FEWEST_SIZES = 10
-"""Complete trials from which the worth of parameters is estimated."""
+"""Complete trials from which the worth of parameters is estimated; the largest has to be at least
+twice as large as the smallest."""
 
 MOST_SAID = 5
 FRONT_SAID = 4
@@ -24,15 +26,22 @@ class Doubling:
 
 
 def doubling(found: Findings) -> Doubling | None:
-    """What twice the parameters go with; None with too few trials or one size."""
+    """What twice the parameters go with.
+
+    None with too few trials or sizes too near each other, and if the trials lie on one line, which
+    leaves no scatter to tell how sure that is.
+    """
     import numpy as np
     from scipy.stats import linregress, t
 
     trials = found.complete
-    if len(trials) < FEWEST_SIZES or len({each.params for each in trials}) < 2:
+    sizes = [each.params for each in trials]
+    if len(trials) < FEWEST_SIZES or max(sizes) < 2 * min(sizes):
         return None
     errors = [max(100 - each.sustained, 50 / found.split.validation) for each in trials]
-    line = linregress(np.log2([each.params for each in trials]), np.log2(errors))
+    line = linregress(np.log2(sizes), np.log2(errors))
+    if not (math.isfinite(line.stderr) and line.stderr > 0):
+        return None
     reach = float(t.ppf((1 + CONFIDENCE) / 2, len(trials) - 2)) * line.stderr
     return Doubling(2**line.slope, 2 ** (line.slope - reach), 2 ** (line.slope + reach))
 
@@ -43,22 +52,20 @@ def size(found: Findings) -> str:
         return ""
     said = f"{_front(found)} "
     worth = doubling(found)
+    over = count(len(found.complete), "complete trial")
     if worth is None:
+        return f"{said}What more parameters are worth can't be told from {over}."
+    if len(found.trained) > len(found.complete):
+        over += " (those that were not trained to the end are missing)"
+    if worth.low <= 1 <= worth.high:
         return said + (
-            f"What more parameters are worth can't be told: evidence is thin with "
-            f"{count(len(found.complete), 'complete trial')}."
-        )
-    of = f"n = {count(len(found.complete), 'complete trial')}"
-    if worth.low < 1 < worth.high:
-        return said + (
-            f"Over all trials, size made no clear difference: twice the parameters went with "
-            f"between {_change(worth.low)} and {_change(worth.high)} errors "
-            f"({CONFIDENCE:.0%} interval, {of})."
+            f"Over {over}, size made no clear difference: twice the parameters went with between "
+            f"{_change(worth.low)} and {_change(worth.high)} errors ({CONFIDENCE:.0%} interval)."
         )
     nearer, further = sorted((worth.low, worth.high), key=lambda each: abs(each - 1))
     return said + (
-        f"Over all trials, twice the parameters went with {_change(worth.ratio)} errors "
-        f"({CONFIDENCE:.0%} interval {100 * abs(nearer - 1):.0f} to {_change(further)}; {of})."
+        f"Over {over}, twice the parameters went with {_change(worth.ratio)} errors "
+        f"({CONFIDENCE:.0%} interval {100 * abs(nearer - 1):.0f} to {_change(further)})."
     )
 
 
@@ -93,7 +100,7 @@ def choices(found: Findings) -> list[str]:
 
 def _change(ratio: float) -> str:
     """A ratio of errors, as so many percent fewer or more."""
-    return f"{100 * abs(ratio - 1):.0f}% {'fewer' if ratio < 1 else 'more'}"
+    return f"{100 * abs(ratio - 1):,.0f}% {'fewer' if ratio < 1 else 'more'}"
 
 
 def _difference(effect: Effect, effects: Effects) -> str:
@@ -112,8 +119,13 @@ def _front(found: Findings) -> str:
     front = found.front
     step = max(1, -(-(len(front) - 1) // (FRONT_SAID - 1)))
     shown = [*front[:-1:step], front[-1]]
+    only = front[0]
+    if len(found.complete) == 1:
+        return (
+            f"The one network that was trained to its end has {only.params:,} parameters and "
+            f"sustained {only.sustained:.2f}% on validation images."
+        )
     if len(front) == 1:
-        only = front[0]
         return (
             f"The smallest of the complete networks is also the most accurate: {only.params:,} "
             f"parameters, {only.sustained:.2f}% sustained on validation images."

@@ -8,7 +8,7 @@ from results.charts.front import front_chart
 from results.leaderboard import protocol, tables
 from results.markdown import bullets, count
 from results.report.analysis import analysis, results, target
-from results.report.answer import answer_table, glance, headline, state
+from results.report.answer import answer_table, glance, headline, smallness, state
 from results.report.finalist import finalist
 from results.report.findings import Findings
 from results.report.pictures import Picture, Pictures
@@ -20,12 +20,14 @@ WORDS = (
     ("trial", "one network with one way to train it, tried once by the search."),
     ("validation images", "held out while training; the search chooses by them."),
     ("test images", "seen by nothing in the search; finalists alone are measured on them."),
-    ("sustained accuracy", "the lowest accuracy of the last epochs: what one can rely on."),
+    ("sustained accuracy", "the lowest accuracy of the last epochs of a single training."),
     ("holds", "a network holds a target if its sustained accuracy reaches it."),
     ("seed", "the start of all chance in a training; another seed is another try."),
     ("confirmed", "trained again from several seeds and measured on the test images."),
     ("front", "the networks that no smaller one is as accurate as (Pareto front)."),
+    ("finalists", "the best by validation images: they are trained again to be confirmed."),
     ("pruned, stopped early", "ended before the last epoch, as others were better by then."),
+    ("diverged", "ended before the last epoch, as the training broke down."),
 )
 
 
@@ -49,9 +51,8 @@ def make_report(found: Findings, made: datetime.datetime) -> Report:
         answer_table(found),
         bullets(glance(found)),
         "## How small can it get?",
-        pictures.chart("front", front_chart(found.records, found.settings)),
-        "Every dot is a network that was tried: further left is smaller, further up is better. "
-        "Accuracy is that on validation images.",
+        smallness(found),
+        *_front(found, pictures),
         "## Leaderboard",
         *(tables(found.records, found.runs, found.settings) or ["Empty so far."]),
         protocol(found.settings),
@@ -63,7 +64,7 @@ def make_report(found: Findings, made: datetime.datetime) -> Report:
         *analysis(found, pictures),
         "## Learning curves",
         pictures.chart("curves", curves_chart(found.records, found.settings)),
-        "## Finalists",
+        "## Finalists" if found.runs else "## Leading trials",
         *_finalists(found, pictures),
         "## Words",
         bullets([f"**{word}**: {meaning}" for word, meaning in WORDS]),
@@ -73,6 +74,16 @@ def make_report(found: Findings, made: datetime.datetime) -> Report:
     ]
     text = "\n\n".join(each for each in parts if each) + "\n"
     return Report(title, text, pictures.made)
+
+
+def _front(found: Findings, pictures: Pictures) -> list[str]:
+    if not found.trained:
+        return []
+    return [
+        pictures.chart("front", front_chart(found.records, found.settings)),
+        "Every dot is a network that was tried: further left is smaller, further up is better. "
+        "Accuracy is that on validation images.",
+    ]
 
 
 def _finalists(found: Findings, pictures: Pictures) -> list[str]:

@@ -2,7 +2,14 @@
 
 import statistics
 
-from results.intervals import CONFIDENCE, mean_interval, share_interval, standard_error
+from results.intervals import (
+    CONFIDENCE,
+    difference_interval,
+    mean_interval,
+    resolution,
+    share_interval,
+    standard_error,
+)
 from results.markdown import count
 from results.record import TrialRecord
 from results.report.findings import Findings
@@ -23,24 +30,36 @@ def holds(found: Findings, record: TrialRecord) -> str:
         f"Trial {record.number} ({record.params:,} parameters) held {target:g}% of the test images "
         f"in {holding} of {count(len(values), 'seed')}"
     )
-    interval = mean_interval(values)
+    image = resolution(found.split.test)
+    interval = mean_interval(values, image)
     if interval is None:
         return f"{said} ({values[0]:.2f}%). Evidence is thin: one seed tells no scatter."
     low, high = interval
-    low_share, high_share = share_interval(holding, len(values))
-    said += (
-        f"; of all seeds there are, {100 * low_share:.0f} to {100 * high_share:.0f}% would hold it "
-        f"({CONFIDENCE:.0%} Wilson interval). The mean is {statistics.mean(values):.3f}% "
-        f"({CONFIDENCE:.0%} t interval {low:.3f} to {min(high, 100):.3f}%), so "
+    mean = (
+        f"The mean is {statistics.mean(values):.3f}% ({CONFIDENCE:.0%} t interval {low:.3f} to "
+        f"{min(high, 100):.3f}%"
     )
+    if statistics.stdev(values) < image:
+        mean += f", from a standard deviation of one image, {image:g}, as the seeds differ by less"
     if low > target:
-        return said + "on average it is above the target."
+        return f"{said}. {mean}), so on average over seeds it is above the target on these images."
     if high < target:
-        return said + "on average it is below the target."
+        return f"{said}. {mean}), so on average over seeds it is below the target on these images."
+    low_share, high_share = share_interval(holding, len(values))
     return (
-        said + f"whether it is on average above or below the target can't be told from "
-        f"{count(len(values), 'seed')}."
+        f"{said}; of all seeds there are, {100 * low_share:.0f} to {100 * high_share:.0f}% would "
+        f"hold it ({CONFIDENCE:.0%} Wilson interval). {mean}), so whether it is on average above "
+        f"or below the target can't be told from {count(len(values), 'seed')}."
     )
+
+
+def reversals(found: Findings) -> list[str]:
+    """Finalists that did clearly better on test images than the most accurate on validation did."""
+    best = found.best
+    if best is None:
+        return []
+    others = [each for each in found.finalists if each.number != best.number]
+    return [said for each in others if (said := _reversal(found, best, each, len(others)))]
 
 
 def outcome(found: Findings, record: TrialRecord) -> str:
@@ -73,12 +92,36 @@ def against_validation(found: Findings) -> str:
     if not changes:
         return ""
     split = found.split
+    luck = (
+        f"what is chosen from {len(found.complete):,} complete trials tends to have been lucky, "
+        if len(found.complete) > 1
+        else ""
+    )
     return (
         f"From sustained validation accuracy in the search to the mean of the seeds on test images "
         f"it is {', '.join(changes)}. Several things are in this and can't be told apart: "
-        f"what is chosen from {count(len(found.complete), 'complete trial')} tends to have been "
-        f"lucky, the confirmation trains on {split.training:,} images where the search had "
+        f"{luck}the confirmation trains on {split.training:,} images where the search had "
         f"{split.training - split.validation:,}, and test images may be easier or harder."
+    )
+
+
+def _reversal(
+    found: Findings, best: TrialRecord, other: TrialRecord, comparisons: int
+) -> str | None:
+    values, bests = (
+        [run.sustained for run in found.runs.get(each.number, [])] for each in (other, best)
+    )
+    interval = difference_interval(values, bests, resolution(found.split.test), comparisons)
+    if interval is None or interval[0] <= 0:
+        return None
+    low, high = interval
+    at_once = f" for {comparisons} comparisons at once" if comparisons > 1 else ""
+    return (
+        f"On test images trial {other.number} ({other.params:,} parameters) did better than trial "
+        f"{best.number} ({best.params:,}), the most accurate on validation images: by "
+        f"{statistics.mean(values) - statistics.mean(bests):.3f} points on average "
+        f"({CONFIDENCE:.0%} Welch interval over seeds {low:.3f} to {high:.3f}{at_once}). Nothing "
+        f"is chosen by that: a choice by test images would need other images to be measured on."
     )
 
 
