@@ -41,10 +41,10 @@ class Published:
     is_exact: bool
     best_train: float
     best_test: float
-    last_epochs: tuple[float, ...]
-    note: str
-    reconstruction: str
     configuration: Configuration
+    last_epochs: tuple[float, ...] = ()
+    note: str = ""
+    reconstruction: str = ""
 
 
 def _known(name: str) -> Configuration:
@@ -114,7 +114,6 @@ _ALL = (
         is_exact=False,
         best_train=98.73,
         best_test=98.75,
-        last_epochs=(),
         note="slow first epoch (11% train)",
         reconstruction=_reconstructed(_USUAL),
         configuration=Configuration(
@@ -129,7 +128,6 @@ _ALL = (
         is_exact=False,
         best_train=99.44,
         best_test=99.16,
-        last_epochs=(),
         note="jumps around near the end, overfits",
         reconstruction=_reconstructed(_ORDER, _USUAL),
         configuration=Configuration(
@@ -145,7 +143,6 @@ _ALL = (
         best_train=99.34,
         best_test=99.48,
         last_epochs=(99.36, 99.40, 99.48, 99.40, 99.43),
-        note="",
         reconstruction=_reconstructed(
             _ORDER,
             _USUAL,
@@ -164,9 +161,7 @@ _ALL = (
         is_exact=True,
         best_train=99.11,
         best_test=99.41,
-        last_epochs=(),
         note="15th epoch",
-        reconstruction="",
         configuration=_known("1.0"),
     ),
     Published(
@@ -176,9 +171,6 @@ _ALL = (
         is_exact=True,
         best_train=99.14,
         best_test=99.46,
-        last_epochs=(),
-        note="",
-        reconstruction="",
         configuration=_known("1.1"),
     ),
     Published(
@@ -188,9 +180,7 @@ _ALL = (
         is_exact=True,
         best_train=99.08,
         best_test=99.34,
-        last_epochs=(),
         note="falls short",
-        reconstruction="",
         configuration=_known("1.2"),
     ),
     Published(
@@ -201,8 +191,6 @@ _ALL = (
         best_train=99.30,
         best_test=99.44,
         last_epochs=(99.38, 99.39, 99.38, 99.44, 99.41),
-        note="",
-        reconstruction="",
         configuration=_known("1.3"),
     ),
     Published(
@@ -212,7 +200,6 @@ _ALL = (
         is_exact=False,
         best_train=99.28,
         best_test=99.03,
-        last_epochs=(),
         note="overfits",
         reconstruction=_reconstructed(
             "A large final kernel is assumed because global average pooling comes with the next "
@@ -231,7 +218,6 @@ _ALL = (
         is_exact=True,
         best_train=99.31,
         best_test=98.95,
-        last_epochs=(),
         note="overfits",
         reconstruction=_reconstructed(_ORDER, _USUAL),
         configuration=Configuration(
@@ -246,7 +232,6 @@ _ALL = (
         is_exact=True,
         best_train=98.72,
         best_test=99.30,
-        last_epochs=(),
         note="converges slowly",
         reconstruction=_reconstructed(_ORDER, _USUAL, _DEGREES, "Dropout 0.1 is assumed."),
         configuration=Configuration(
@@ -261,7 +246,6 @@ _ALL = (
         is_exact=True,
         best_train=99.12,
         best_test=99.42,
-        last_epochs=(),
         note="14th epoch",
         reconstruction=_reconstructed(
             _ORDER,
@@ -281,7 +265,6 @@ _ALL = (
         is_exact=True,
         best_train=99.88,
         best_test=99.14,
-        last_epochs=(),
         note="overfits",
         reconstruction=_reconstructed(
             "Three convolutions before the transition are assumed because the next step has it at "
@@ -302,7 +285,6 @@ _ALL = (
         is_exact=True,
         best_train=98.44,
         best_test=98.53,
-        last_epochs=(),
         note="no BatchNorm",
         reconstruction=_reconstructed(_USUAL),
         configuration=Configuration(
@@ -317,7 +299,6 @@ _ALL = (
         is_exact=True,
         best_train=98.75,
         best_test=99.24,
-        last_epochs=(),
         note="96 normalised channels in all",
         reconstruction=_reconstructed(_ORDER, _USUAL, "Dropout 0.05 is assumed."),
         configuration=Configuration(
@@ -334,7 +315,6 @@ _ALL = (
         is_exact=True,
         best_train=99.08,
         best_test=99.44,
-        last_epochs=(),
         note="15th epoch",
         reconstruction=_reconstructed(
             _ORDER,
@@ -355,8 +335,6 @@ _ALL = (
         is_exact=True,
         best_train=99.07,
         best_test=98.99,
-        last_epochs=(),
-        note="",
         reconstruction=_reconstructed(_USUAL),
         configuration=Configuration(
             architecture=_network((16, 16, 20), 16, (20, 26, 26)),
@@ -370,8 +348,6 @@ _ALL = (
         is_exact=True,
         best_train=98.98,
         best_test=98.85,
-        last_epochs=(),
-        note="",
         reconstruction=_reconstructed(_USUAL),
         configuration=Configuration(
             architecture=_network(_EARLY_4, _TRANSITION_4, _LATE_4),
@@ -385,7 +361,6 @@ _ALL = (
         is_exact=True,
         best_train=99.19,
         best_test=99.29,
-        last_epochs=(),
         note="99.61/99.37 without dropout",
         reconstruction=_reconstructed(_ORDER, _USUAL, "Dropout 0.05 is assumed."),
         configuration=Configuration(
@@ -400,8 +375,6 @@ _ALL = (
         is_exact=True,
         best_train=98.86,
         best_test=99.39,
-        last_epochs=(),
-        note="",
         reconstruction=_reconstructed(
             "The published size differs from the step before, so some widths do too.",
             _ORDER,
