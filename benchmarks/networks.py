@@ -6,7 +6,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from space import Configuration, Conv, SearchSpace, baseline, footprint
+from space import PUBLISHED, Configuration, Conv, SearchSpace, footprint
 
 BUDGET = 10_000
 DRAWS = 301
@@ -17,9 +17,9 @@ the recipe it borrows would often not train it."""
 @cache
 def configurations() -> dict[str, Configuration]:
     """The published networks 1.0 and 1.3, and the space's median network with the recipe of 1.3."""
-    last = _as_published("1.3")
+    last = PUBLISHED["1.3"].configuration
     return {
-        "1.0": _as_published("1.0"),
+        "1.0": PUBLISHED["1.0"].configuration,
         "1.3": last,
         "median": last.model_copy(update={"architecture": median_draw().architecture}),
     }
@@ -42,13 +42,6 @@ def draws() -> Iterator[Configuration]:
         )
         if normalised and footprint(drawn.architecture).params < BUDGET:
             yield drawn
-
-
-def _as_published(name: str) -> Configuration:
-    """A baseline with the plain momentum of the write-up in place of Nesterov's."""
-    known = baseline(name)
-    recipe = known.recipe.model_copy(update={"nesterov": False})
-    return known.model_copy(update={"recipe": recipe})
 
 
 class _RandomTrial:

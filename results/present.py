@@ -3,11 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from space import footprint
+
 if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
     from results.models.prediction import Prediction
+    from results.replay import Replayed
+    from results.settings import StudySettings
+    from space import Published
 
 
 def summary_table(found: dict[str, Any]) -> None:
@@ -75,28 +80,27 @@ def trials_table(study: str, frame: "pd.DataFrame") -> None:
 
 def published_table(networks: "Sequence[Published]") -> None:
     """Prints what was published of networks."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("id", "what", box=None, padding=(0, 2, 0, 0))
-    for name in ("parameters", "published", "best train", "best test", "layers"):
-        table.add_column(name, justify="left" if name == "layers" else "right", no_wrap=True)
+    for name in ("parameters", "published", "best train", "best test"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("layers", no_wrap=True)
     for each in networks:
         table.add_row(
             each.id,
-            escape(each.title),
+            each.title,
             f"{footprint(each.configuration.architecture).params:,}",
             f"{'' if each.is_exact else '~'}{each.params:,}",
             f"{each.best_train:.2f}",
             f"{each.best_test:.2f}",
             "reconstructed" if each.reconstruction else "published",
         )
-    Console(width=120).print(table, soft_wrap=True)
+    _console().print(table)
 
 
 def replay_table(found: "Sequence[Replayed]", settings: "StudySettings") -> None:
     """Prints published against measured."""
-    from rich.console import Console
     from rich.table import Table
 
     from results.replay import COLUMNS, cells, legend
@@ -106,9 +110,9 @@ def replay_table(found: "Sequence[Replayed]", settings: "StudySettings") -> None
         table.add_column(name, justify="left" if name in ("id", "what") else "right")
     for each in found:
         table.add_row(*cells(each, settings))
-    console = Console()
+    console = _console()
     console.print(table)
-    console.print(legend(found, settings), highlight=False)
+    console.print(legend(found, settings), soft_wrap=True)
 
 
 def forms_table(forms: Mapping[str, Mapping[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from results.markdown import count, table
 from results.record import Given, TrialRecord
 from results.settings import StudySettings
 from results.splits import SPLITS
-from space import PUBLISHED, Published
+from space import PUBLISHED, Published, footprint
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,8 @@ class Replayed:
     def described(self, target: float) -> dict[str, Any]:
         """As one JSON object."""
         return {
-            "id": self.published.id,
-            "params": self.params,
-            "published_params": self.published.params,
-            "reconstruction": bool(self.published.reconstruction),
-            "published_best_train": self.published.best_train,
+            **described(self.published),
             "best_train": self.best_train,
-            "published_best_test": self.published.best_test,
             "best_test": self.best_test,
             "difference": round(self.difference, 3),
             "sustained": self.sustained,
@@ -61,6 +56,22 @@ class Replayed:
             "seeds": [int(run.attributes["seed"]) for run in self.runs],
             "accuracies": [[each.validation_accuracy for each in run.history] for run in self.runs],
         }
+
+
+def described(published: Published) -> dict[str, Any]:
+    """What was published, as one JSON object; `params` are those of the configuration."""
+    return {
+        "id": published.id,
+        "title": published.title,
+        "params": footprint(published.configuration.architecture).params,
+        "published_params": published.params,
+        "published_best_train": published.best_train,
+        "published_best_test": published.best_test,
+        "published_last_epochs": list(published.last_epochs),
+        "note": published.note,
+        "reconstruction": bool(published.reconstruction),
+        "assumptions": published.reconstruction,
+    }
 
 
 def replayed(records: Sequence[TrialRecord]) -> list[Replayed]:

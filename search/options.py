@@ -84,9 +84,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with(options, command)
 
 
-def _with(
-    options: Sequence[Callable[..., Any]], command: Callable[..., Any]
-) -> Callable[..., Any]:
+def _with(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         command = option(command)
     return command

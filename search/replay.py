@@ -1,6 +1,5 @@
 """The command that trains published networks again."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -59,20 +58,18 @@ def replay(
 
     from results.present import published_table, replay_table
     from results.record import Given, records
-    from results.replay import replayed
+    from results.replay import described, replayed
     from search.run import train_given
 
     chosen = _chosen(ids, everything=everything or (list_only and not ids))
     if list_only:
         if as_json:
-            click.echo(json.dumps([each.described() for each in chosen], indent=2))
+            click.echo(json.dumps([described(each) for each in chosen], indent=2))
         else:
             published_table(chosen)
         return
     plan = _plan(**options)
-    wanted = [
-        Given(each.id, seed, each.configuration) for seed in range(seeds) for each in chosen
-    ]
+    wanted = [Given(each.id, seed, each.configuration) for seed in range(seeds) for each in chosen]
     study = train_given(plan, wanted)
     found = [each for each in replayed(records(study)) if each.published in chosen]
     if as_json:

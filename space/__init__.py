@@ -7,12 +7,14 @@ loading torch.
 from space.architecture import Architecture, Conv, Head, Layer, Pool
 from space.baselines import BASELINES, baseline, baselines_in
 from space.footprint import Footprint, LayerCost, footprint, layer_costs
+from space.published import PUBLISHED, Published
 from space.recipe import Augmentation, Recipe
 from space.search_space import Configuration, SearchSpace, Trial, configuration
 from space.value import Value
 
 __all__ = [
     "BASELINES",
+    "PUBLISHED",
     "Architecture",
     "Augmentation",
     "Configuration",
@@ -22,6 +24,7 @@ __all__ = [
     "Layer",
     "LayerCost",
     "Pool",
+    "Published",
     "Recipe",
     "SearchSpace",
     "Trial",
