@@ -48,7 +48,7 @@ def summary_table(found: dict[str, Any]) -> None:
         )
 
 
-def trials_table(study: str, frame: "pd.DataFrame") -> None:
+def trials_table(study: str, measured_on: str, frame: "pd.DataFrame") -> None:
     """Prints the main columns of the trials that were trained, failed or run, best first."""
     from rich.table import Table
 
@@ -56,7 +56,7 @@ def trials_table(study: str, frame: "pd.DataFrame") -> None:
     if "sustained" in shown:
         shown = shown.sort_values("sustained", ascending=False)
     table = Table(
-        title=f"{study}: validation accuracies in percent", box=None, padding=(0, 2, 0, 0)
+        title=f"{study}: {measured_on} accuracies in percent", box=None, padding=(0, 2, 0, 0)
     )
     present = [name for name in _TRIAL_COLUMNS if name in shown]
     for name in present:
@@ -72,7 +72,7 @@ def trials_table(study: str, frame: "pd.DataFrame") -> None:
         if (count := int((frame["state"] == state).sum()))
     ]
     console.print(
-        "sustained: lowest of the last epochs; gap: training minus validation. "
+        f"sustained: lowest of the last epochs; gap: training minus {measured_on}. "
         + "".join(f"{each}. " for each in hidden)
         + "--format csv has everything",
     )

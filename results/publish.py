@@ -1,7 +1,7 @@
 """What optuna-dashboard shows of a study as a whole: a note that says who leads, and five plots."""
 
-import dataclasses
 import datetime
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from results.charts.curves import curves_chart
@@ -14,13 +14,15 @@ from results.leaderboard import answer, leaderboard
 from results.ledger import Ledger, refresh
 from results.markdown import count
 from results.record import confirmations, records
+from results.replay import replay_markdown, replayed
 from results.storage import settings_of
 
 if TYPE_CHECKING:
     import optuna
 
 PLOTS = ("front", "curves", "effects", "importance", "time")
-"""Ids of the plots, the same at every update, so that each takes the place of the one before."""
+"""Ids of the plots, the same at every update, so that each takes the place of the one before. Where
+trials come with their configuration nothing was chosen, so effects and importance are left out."""
 
 
 def publish(study: "optuna.Study") -> None:
@@ -33,21 +35,24 @@ def publish(study: "optuna.Study") -> None:
     assert isinstance(study._storage, Ledger)
     refresh(study)
     trials, runs, settings = records(study), confirmations(study), settings_of(study)
-    charts = (
-        dataclasses.replace(front_chart(trials, settings), subtitle=answer(trials, runs, settings)),
-        curves_chart(trials, settings),
-        effects_chart(trials, settings),
-        importance_chart(trials, settings),
-        time_chart(study),
-    )
-    note = _spaced(leaderboard(trials, runs, settings))
+    front = front_chart(trials, settings)
+    charts = {"front": front, "curves": curves_chart(trials, settings)}
+    if settings.trials == "drawn":
+        charts["front"] = replace(front, subtitle=answer(trials, runs, settings))
+        charts["effects"] = effects_chart(trials, settings)
+        charts["importance"] = importance_chart(trials, settings)
+    charts["time"] = time_chart(study)
+    if settings.protocol == "published":
+        note = replay_markdown(replayed(trials), settings)
+    else:
+        note = leaderboard(trials, runs, settings)
     now = datetime.datetime.now(datetime.UTC)
     trained = count(sum(each.was_trained for each in trials), "trained trial")
     stamp = f"drawn at {now:%H:%M:%S} UTC, {trained}"
-    figures = [figure(chart, stamp=stamp) for chart in charts]
+    figures = {name: figure(chart, stamp=stamp) for name, chart in charts.items()}
     with study._storage.at_once():
-        save_note(study, note)
-        for name, drawn in zip(PLOTS, figures, strict=True):
+        save_note(study, _spaced(note))
+        for name, drawn in figures.items():
             save_plotly_graph_object(study, drawn, graph_object_id=name)
 
 

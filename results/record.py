@@ -26,15 +26,22 @@ all places were taken; its parameters were queued again."""
 
 @dataclass(frozen=True)
 class Epoch:
-    """One row of a trial's history. Losses in nats, accuracies in percent; None if not finite."""
+    """One row of a trial's history. Losses in nats, accuracies in percent; None if not finite.
+
+    `loss` and `accuracy` are those on the images that the study measures on.
+    """
 
     epoch: int
     train_loss: float | None
     train_accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float
+    loss: float | None
+    accuracy: float
     train_seconds: float
     evaluation_seconds: float
+
+
+_RENAMED = {"validation_loss": "loss", "validation_accuracy": "accuracy"}
+"""Names of earlier versions, and what they are now."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,12 @@ class TrialRecord:
         return self.state == "pruned" and not self.diverged
 
     @property
+    def title(self) -> str:
+        """What a person calls it."""
+        given = Given.of(self.attributes)
+        return f"{given.name}, seed {given.seed}" if given else f"trial {self.number}"
+
+    @property
     def params(self) -> int:
         """Trainable parameters."""
         return int(self.attributes["params"])
@@ -85,7 +98,8 @@ class TrialRecord:
 
     @property
     def history(self) -> list[Epoch]:
-        return [Epoch(**row) for row in self.attributes.get("history", ())]
+        rows = self.attributes.get("history", ())
+        return [Epoch(**{_RENAMED.get(name, name): row[name] for name in row}) for row in rows]
 
     @property
     def configuration(self) -> Configuration:
@@ -154,14 +168,14 @@ def trained_attributes(
     """
     train_seconds = sum(epoch.train_seconds for epoch in history)
     evaluation_seconds = sum(epoch.evaluation_seconds for epoch in history)
-    accuracies = [epoch.validation_accuracy for epoch in history]
+    accuracies = [epoch.accuracy for epoch in history]
     last = history[-1]
     return {
         "sustained": settings.sustained(accuracies),
         "best_accuracy": max(accuracies),
-        "last_accuracy": last.validation_accuracy,
+        "last_accuracy": last.accuracy,
         "train_accuracy": round(last.train_accuracy, 3),
-        "gap": round(last.train_accuracy - last.validation_accuracy, 3),
+        "gap": round(last.train_accuracy - last.accuracy, 3),
         "epochs_run": len(history),
         "seconds": round(train_seconds + evaluation_seconds, 2),
         "images_per_second": round(images_per_epoch * len(history) / train_seconds),

@@ -13,6 +13,15 @@ from space import PUBLISHED, Published, footprint
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A run from one seed: accuracies by epoch in percent, and the lowest of the last ones."""
+
+    seed: int
+    accuracies: list[float]
+    sustained: float
+
+
+@dataclass(frozen=True)
 class Replayed:
     """A published network and its runs, by seed. Accuracies in percent, on the test images."""
 
@@ -40,6 +49,14 @@ class Replayed:
         return [run.sustained for run in self.runs]
 
     @property
+    def curves(self) -> "list[Curve]":
+        """Test accuracy after each epoch, a curve a seed."""
+        return [
+            Curve(run.attributes["seed"], [each.accuracy for each in run.history], run.sustained)
+            for run in self.runs
+        ]
+
+    @property
     def difference(self) -> float:
         """Mean best test accuracy, measured minus published."""
         return statistics.mean(self.best_test) - self.published.best_test
@@ -53,8 +70,8 @@ class Replayed:
             "difference": round(self.difference, 3),
             "sustained": self.sustained,
             "holds": sum(each >= target for each in self.sustained),
-            "seeds": [int(run.attributes["seed"]) for run in self.runs],
-            "accuracies": [[each.validation_accuracy for each in run.history] for run in self.runs],
+            "seeds": [each.seed for each in self.curves],
+            "accuracies": [each.accuracies for each in self.curves],
         }
 
 
@@ -91,14 +108,14 @@ def replayed(records: Sequence[TrialRecord]) -> list[Replayed]:
 COLUMNS = (
     "id",
     "what",
-    "parameters",
-    "best train, published",
-    "best train, measured",
-    "best test, published",
-    "best test, measured",
-    "difference",
-    "sustained, measured",
-    "seeds that hold",
+    "params",
+    "train, published",
+    "train",
+    "test, published",
+    "test",
+    "test minus published",
+    "sustained",
+    "hold",
 )
 
 
@@ -135,14 +152,15 @@ def legend(found: Sequence[Replayed], settings: StudySettings) -> str:
     seeds = sorted({len(each.runs) for each in found})
     runs = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
     return (
-        f"Accuracies in percent. The protocol of the write-ups: trained on all {split.training:,} "
-        f"training images for {count(settings.epochs, 'epoch')}, measured after each on the "
-        f"{split.test:,} test images; the best epoch is reported, which makes it too good by a "
-        f"little. Published: one run. Measured: mean ± standard deviation over {runs} seeds. "
-        f"*Sustained*: the lowest of the last {count(settings.sustain, 'epoch')}; a seed holds if "
-        f"that is at least {settings.target:g}. Training accuracies are of the epoch while it "
-        f"goes on, with augmentation and dropout. An asterisk: the layers were not published and "
-        f"are reconstructed from the number of parameters and the words."
+        f"Accuracies in percent, the highest of a run's epochs: *train* of the training images "
+        f"while it trains, with augmentation and dropout, *test* of the {split.test:,} test "
+        f"images. The protocol of the write-ups: trained on all {split.training:,} training "
+        f"images for {count(settings.epochs, 'epoch')} and measured on the test images after each; "
+        f"to report the best one makes it too good by a little. Published are single runs, "
+        f"measured is the mean ± standard deviation over {runs} seeds. *Sustained* is the lowest "
+        f"test accuracy of the last {count(settings.sustain, 'epoch')}; a run *holds* if that is "
+        f"at least {settings.target:g}. An asterisk: the layers were not published and are "
+        f"reconstructed from the number of parameters and the words."
     )
 
 

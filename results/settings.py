@@ -34,6 +34,11 @@ class StudySettings(Value):
     protocol: ProtocolName = "search"
 
     @property
+    def measured_on(self) -> str:
+        """The images that trials are measured on, in a word."""
+        return {"search": "validation", "published": "test"}[self.protocol]
+
+    @property
     def max_params(self) -> int:
         """The parameter budget; exclusive."""
         return self.space.max_params

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from results.errors import NasSearchError
 from search.options import open_study, report_folder, study_options
 from search.replay import replay
 
@@ -23,6 +24,10 @@ def best(study: str | None, storage: str | None, out: Path, as_json: bool) -> No
     from results.storage import settings_of
 
     opened = open_study(study, storage, out)
+    if settings_of(opened).protocol == "published":
+        raise NasSearchError(
+            "nothing is chosen in a study of published networks: nas-search report shows it"
+        )
     found = summary(opened.study_name, settings_of(opened), records(opened), confirmations(opened))
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -44,6 +49,7 @@ def trials(study: str | None, storage: str | None, out: Path, style: str) -> Non
     """List the trials of a study: one row a trial, a column a parameter and attribute."""
     from results.present import trials_table
     from results.record import records
+    from results.storage import settings_of
     from results.table import trials_frame, trials_json
 
     opened = open_study(study, storage, out)
@@ -53,7 +59,7 @@ def trials(study: str | None, storage: str | None, out: Path, style: str) -> Non
     elif style == "json":
         click.echo(trials_json(found))
     else:
-        trials_table(opened.study_name, trials_frame(found))
+        trials_table(opened.study_name, settings_of(opened).measured_on, trials_frame(found))
 
 
 @click.command()
@@ -171,9 +177,9 @@ def report(
     import datetime
 
     from results.record import confirmations, records
-    from results.report.answer import headline
     from results.report.digits import TestDigits
     from results.report.findings import Findings
+    from results.report.replayed import make_replay_report
     from results.report.report import make_report
     from results.report.write import write_report
     from results.storage import settings_of
@@ -182,18 +188,22 @@ def report(
     opened = open_study(study, storage, out)
     folder = folder or report_folder(out, opened.study_name)
     settings, runs = settings_of(opened), confirmations(opened)
-    source = find_at_hand(settings.dataset, data_dir)
-    test = source.load().test if source and runs else None
-    found = Findings(
-        study=opened.study_name,
-        settings=settings,
-        records=records(opened),
-        runs=dict(sorted(runs.items())),
-        test=TestDigits(test.images.numpy(), test.labels.numpy()) if test else None,
-    )
-    made = make_report(found, datetime.datetime.now(datetime.UTC))
+    now = datetime.datetime.now(datetime.UTC)
+    if settings.protocol == "published":
+        made = make_replay_report(opened.study_name, records(opened), settings, now)
+    else:
+        source = find_at_hand(settings.dataset, data_dir)
+        test = source.load().test if source and runs else None
+        found = Findings(
+            study=opened.study_name,
+            settings=settings,
+            records=records(opened),
+            runs=dict(sorted(runs.items())),
+            test=TestDigits(test.images.numpy(), test.labels.numpy()) if test else None,
+        )
+        made = make_report(found, now)
     written = write_report(made, folder)
-    click.echo(headline(found))
+    click.echo(made.headline)
     for path in written:
         click.echo(f"  {path}")
 

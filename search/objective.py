@@ -184,10 +184,10 @@ class Objective(ABC):
         history = []
         for epoch in epochs:
             history.append(epoch)
-            if epoch.train_loss is None or epoch.validation_loss is None:
+            if epoch.train_loss is None or epoch.loss is None:
                 return history, f"diverged in epoch {epoch.epoch}"
-            trial.report(self._settings.score(epoch.validation_accuracy, params), epoch.epoch)
-            self._tell(EpochDone(trial.number, epoch.epoch, epoch.validation_accuracy))
+            trial.report(self._settings.score(epoch.accuracy, params), epoch.epoch)
+            self._tell(EpochDone(trial.number, epoch.epoch, epoch.accuracy))
             if epoch.epoch < self._settings.epochs and trial.should_prune():
                 return history, f"pruned after epoch {epoch.epoch}"
         return history, ""
@@ -212,8 +212,8 @@ class Objective(ABC):
                 epoch=each.epoch,
                 train_loss=finite(each.train_loss),
                 train_accuracy=each.train_accuracy,
-                validation_loss=finite(each.loss),
-                validation_accuracy=each.accuracy,
+                loss=finite(each.loss),
+                accuracy=each.accuracy,
                 train_seconds=round(each.train_seconds, 4),
                 evaluation_seconds=round(each.evaluation_seconds, 4),
             )

@@ -53,8 +53,9 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--dataset",
             type=click.Choice(["mnist", "mnist-sample"]),
-            help="mnist: all 70,000 digits, or an error if they can't be had. mnist-sample: 5,000 of them, "
-            "always at hand. Default: mnist, and the sample with a warning where it can't be had.",
+            help="mnist: all 70,000 digits, or an error if they can't be had. mnist-sample: 5,000 "
+            "of them, always at hand. Default: mnist, and the sample with a warning where it can't "
+            "be had.",
         ),
         click.option(
             "--data-dir",
@@ -78,7 +79,8 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["auto", "float32", "bfloat16"]),
             default="auto",
             show_default=True,
-            help="Number format of training (measuring is always float32); auto: the faster, measured.",
+            help="Number format of training (measuring is always float32); auto: the faster, "
+            "measured.",
         ),
     ]
     return _with(options, command)

@@ -103,6 +103,8 @@ def _plan(**options: Any) -> "Plan":
 
     data = find(options["dataset"], options["data_dir"], say)
     epochs = options["epochs"]
+    if (data.name, epochs) != ("mnist", EPOCHS):
+        say(f"not what was published: that is of all of MNIST and {EPOCHS} epochs")
     settings = StudySettings(
         dataset=data.name,
         space=SearchSpace.for_budget(BUDGET),

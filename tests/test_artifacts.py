@@ -38,8 +38,8 @@ def test_every_trained_trial_has_its_pictures_table_and_weights(finished: Comman
             assert len(picture.convert("L").getcolors() or range(257)) > 20
         table = io.TextIOWrapper(store.open_reader(kept["epochs.csv"].artifact_id))
         rows: list[dict[str, Any]] = list(csv.DictReader(table))
-        accuracies = [float(row["validation_accuracy"]) for row in rows]
-        assert accuracies == [epoch.validation_accuracy for epoch in record.history]
+        accuracies = [float(row["accuracy"]) for row in rows]
+        assert accuracies == [epoch.accuracy for epoch in record.history]
         kept_file = out / "artifacts" / kept[weights].artifact_id
         assert kept_file.samefile(out / record.attributes["checkpoint"])
 

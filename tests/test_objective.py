@@ -116,7 +116,7 @@ def test_complete_trial_keeps_the_weights_that_were_measured(bench: Bench, digit
     assert configuration == record.configuration
     assert about["history"] == record.attributes["history"]
     _, accuracy = evaluate(network, digits.validation)
-    assert accuracy == pytest.approx(record.history[-1].validation_accuracy, abs=1e-6)
+    assert accuracy == pytest.approx(record.history[-1].accuracy, abs=1e-6)
 
 
 def test_over_the_budget_is_refused_before_training(bench: Bench) -> None:
@@ -225,7 +225,7 @@ def test_smallest_objective_is_reported_and_valued_by_one_formula(
     trial = bench.study.trials[0]
     assert record.value == bench.settings.score(record.sustained, record.params)
     assert list(trial.intermediate_values.values()) == [
-        bench.settings.score(epoch.validation_accuracy, record.params) for epoch in record.history
+        bench.settings.score(epoch.accuracy, record.params) for epoch in record.history
     ]
 
 

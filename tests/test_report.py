@@ -129,10 +129,10 @@ def test_layers_are_those_of_the_network(finished: CommandLine, written: Path) -
 
 def test_an_older_report_is_replaced_and_nothing_else(tmp_path: Path) -> None:
     one = Report(
-        "one", "# one\n\n## a\n\n![x](pictures/old.png)\n", {"pictures/old.png": picture()}
+        "one", "", "# one\n\n## a\n\n![x](pictures/old.png)\n", {"pictures/old.png": picture()}
     )
     two = Report(
-        "two", "# two\n\n## b\n\n![y](pictures/new.png)\n", {"pictures/new.png": picture()}
+        "two", "", "# two\n\n## b\n\n![y](pictures/new.png)\n", {"pictures/new.png": picture()}
     )
     write_report(one, tmp_path)
     (tmp_path / "pictures" / "mine.png").touch()
@@ -153,7 +153,7 @@ def picture() -> Picture:
 
 def test_names_in_studies_are_text_and_nothing_else() -> None:
     nasty = '<script>alert(1)</script> ![x](http://elsewhere/x.png) [y](http://elsewhere) "&'
-    report = Report(nasty, f"# {nasty}\n\n## {nasty}\n\n| a |\n| --- |\n| {nasty} |\n", {})
+    report = Report(nasty, nasty, f"# {nasty}\n\n## {nasty}\n\n| a |\n| --- |\n| {nasty} |\n", {})
     html = page(report)
     assert {"script", "img"} & set(read(html).tags) == set()
     assert "&lt;script&gt;" in html

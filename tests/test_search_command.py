@@ -38,8 +38,7 @@ def outcome(line: CommandLine) -> list[tuple[object, ...]]:
             trial.value,
             tuple(sorted(trial.parameters.items())),
             tuple(
-                (epoch.train_loss, epoch.train_accuracy, epoch.validation_accuracy)
-                for epoch in trial.history
+                (epoch.train_loss, epoch.train_accuracy, epoch.accuracy) for epoch in trial.history
             ),
         )
         for trial in trials_of(line)
@@ -87,7 +86,7 @@ def test_every_trained_trial_has_its_attributes(finished: CommandLine) -> None:
         assert wanted <= trial.attributes.keys()
         assert trial.attributes["dataset"] == "mnist-sample"
         assert len(trial.history) == trial.attributes["epochs_run"]
-        assert trial.sustained == min(each.validation_accuracy for each in trial.history)
+        assert trial.sustained == min(each.accuracy for each in trial.history)
         if trial.state == "complete":
             assert (finished.folder / "runs" / trial.attributes["checkpoint"]).is_file()
 

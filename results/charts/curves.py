@@ -27,9 +27,9 @@ STOPPED = 30
 
 
 def curves_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Chart:
-    """Validation accuracy after each epoch: the most accurate trials against the pruned ones."""
+    """Accuracy after each epoch: the most accurate trials against the pruned ones."""
     title = "Learning curves: best and stopped"
-    epoch, accuracy = epoch_axis(settings), Axis("validation accuracy, %", "accuracy")
+    epoch, accuracy = epoch_axis(settings), Axis(f"{settings.measured_on} accuracy, %", "accuracy")
     ended = complete(list(records))
     best = sorted(ended, key=merit, reverse=True)[:BEST]
     stopped = [each for each in records if each.state == "pruned" and each.history]
@@ -40,20 +40,20 @@ def curves_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Cha
     for place, each in enumerate(shown):
         marks += _stopped(each, labelled=place == 0, shown=len(shown), of=len(stopped))
     for each, colour in zip(best, (BLUE, GREEN, ORANGE), strict=False):
-        epochs, accuracies = _validation(each)
+        epochs, accuracies = _accuracies(each)
         marks.append(
             Line(
                 epochs,
                 accuracies,
-                f"trial {each.number}: {each.params:,} parameters, {each.sustained:.2f}%",
+                f"{each.title}: {each.params:,} parameters, {each.sustained:.2f}%",
                 colour,
                 width=2.2,
                 dots=DOTS,
-                name=f"trial {each.number}: {each.params:,} parameters",
+                name=f"{each.title}: {each.params:,} parameters",
             )
         )
     marks.append(Rule(settings.target, f"target {settings.target:g}%", colour=RED))
-    seen = [value for each in best or shown for value in _validation(each)[1]]
+    seen = [value for each in best or shown for value in _accuracies(each)[1]]
     limits = accuracy_limits(seen, settings.target)
     groups = []
     if best:
@@ -65,28 +65,28 @@ def curves_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Cha
         epoch,
         Axis(accuracy.label, accuracy.scale, limits),
         tuple(marks),
-        f"Validation accuracy by epoch of {' and of '.join(groups)}.",
+        f"{settings.measured_on.capitalize()} accuracy by epoch of {' and of '.join(groups)}.",
     )
 
 
 def trial_chart(record: TrialRecord, settings: StudySettings) -> Chart:
-    """Training and validation accuracy after each epoch of a trained trial."""
-    title = f"Trial {record.number}"
+    """Accuracy on training images, and on those it is measured on, after each epoch."""
+    title = _capital(record.title)
     epoch, accuracy = epoch_axis(settings), Axis("accuracy, %", "accuracy")
     history = record.history
     if not history:
         return Chart(title, epoch, accuracy, (), title, empty="This trial has not been trained.")
-    title = f"Trial {record.number}, {record.params:,} parameters"
+    title = f"{_capital(record.title)}, {record.params:,} parameters"
     if record.state == "pruned":
         title += f": stopped after epoch {len(history)}"
-    epochs, validation = _validation(record)
+    epochs, measured = _accuracies(record)
     training = [each.train_accuracy for each in history]
     window = epochs[-settings.sustain :]
-    sustained = settings.sustained(validation)
+    sustained = settings.sustained(measured)
     marks = (
         Rule(settings.target, f"target {settings.target:g}%", colour=RED),
         Line(epochs, training, "training images (distorted)", GREY, dashed=True, dots=DOTS),
-        Line(epochs, validation, "validation images", BLUE, width=2.2, dots=DOTS),
+        Line(epochs, measured, f"{settings.measured_on} images", BLUE, width=2.2, dots=DOTS),
         Line(
             [window[0] - 0.3, window[-1] + 0.3],
             [sustained, sustained],
@@ -95,24 +95,28 @@ def trial_chart(record: TrialRecord, settings: StudySettings) -> Chart:
             width=3,
         ),
     )
-    limits = accuracy_limits([*validation, *training], settings.target)
+    limits = accuracy_limits([*measured, *training], settings.target)
     return Chart(
         title,
         epoch,
         Axis(accuracy.label, accuracy.scale, limits),
         marks,
-        f"Accuracy of trial {record.number} by epoch; it sustained {sustained:.2f}% on validation "
-        f"images over its last {len(window)} epochs.",
+        f"Accuracy of {record.title} by epoch; it sustained {sustained:.2f}% on "
+        f"{settings.measured_on} images over its last {len(window)} epochs.",
     )
 
 
-def _validation(record: TrialRecord) -> tuple[list[int], list[float]]:
+def _capital(title: str) -> str:
+    return title[0].upper() + title[1:]
+
+
+def _accuracies(record: TrialRecord) -> tuple[list[int], list[float]]:
     history = record.history
-    return [each.epoch for each in history], [each.validation_accuracy for each in history]
+    return [each.epoch for each in history], [each.accuracy for each in history]
 
 
 def _stopped(record: TrialRecord, *, labelled: bool, shown: int, of: int) -> list[Mark]:
-    epochs, accuracies = _validation(record)
+    epochs, accuracies = _accuracies(record)
     share = f"{of:,}" if shown == of else f"{shown} of {of:,} drawn"
     name = f"trial {record.number}: stopped after epoch {epochs[-1]}"
     return [

@@ -28,10 +28,10 @@ LARGEST_FACTOR = 30
 
 
 def front_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Chart:
-    """Sustained validation accuracy by number of parameters, of complete and of pruned trials."""
+    """Sustained accuracy by number of parameters, of complete and of pruned trials."""
     title = "Accuracy against size"
     size = Axis("parameters (trainable weights)", "log")
-    accuracy = Axis("sustained validation accuracy, %", "accuracy")
+    accuracy = Axis(f"sustained {settings.measured_on} accuracy, %", "accuracy")
     ended = complete(list(records))
     pruned = [each for each in records if each.state == "pruned"]
     if not ended and not pruned:
@@ -108,7 +108,7 @@ def _marked(record: TrialRecord, label: str, colour: str, shape: str, size: floa
 
 
 def _name(record: TrialRecord) -> str:
-    return f"trial {record.number}: {record.params:,} parameters, {record.sustained:.2f}%"
+    return f"{record.title}: {record.params:,} parameters, {record.sustained:.2f}%"
 
 
 def _summary(
@@ -126,6 +126,6 @@ def _summary(
     )
     sizes = " to ".join(dict.fromkeys(f"{each.params:,}" for each in (front[0], front[-1])))
     return (
-        f"The front has {count(len(front), 'network')} of {sizes} parameters; the "
-        f"most accurate sustains {best.sustained:.2f}% on validation images, and {held}."
+        f"The front has {count(len(front), 'network')} of {sizes} parameters; the most accurate "
+        f"sustains {best.sustained:.2f}% on {settings.measured_on} images, and {held}."
     )

@@ -1,18 +1,29 @@
-"""Learning curves of a confirmation: test accuracy after each epoch, a line a seed."""
+"""Learning curves of one network: test accuracy after each epoch, a line a seed."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from results.charts.chart import BLUE, GREEN, GREY, ORANGE, RED, Axis, Chart, Line, Rule
 from results.charts.limits import DOTS, accuracy_limits, epoch_axis
-from results.record import Confirmation
 from results.settings import StudySettings
 
 COLOURS = (BLUE, ORANGE, GREEN)
 """Of the first seeds; further ones are grey."""
 
 
-def seeds_chart(runs: Sequence[Confirmation], settings: StudySettings) -> Chart:
-    """Test accuracy by epoch of every seed that a finalist was retrained from."""
+class Run(Protocol):
+    """A training on all training images from one seed. Accuracies in percent, by epoch."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def accuracies(self) -> Sequence[float]: ...
+    @property
+    def sustained(self) -> float: ...
+
+
+def seeds_chart(runs: Sequence[Run], settings: StudySettings) -> Chart:
+    """Test accuracy by epoch of every seed that a network was trained from."""
     seen = [value for run in runs for value in run.accuracies]
     lines = [
         Line(

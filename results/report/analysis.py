@@ -80,13 +80,13 @@ def _part(title: str, sentences: Sequence[str]) -> list[str]:
 
 def _result(found: Findings, name: str, record: TrialRecord) -> str:
     history, sustain = record.history, found.settings.sustain
-    last = " ".join(f"{each.validation_accuracy:.2f}" for each in history[-sustain:])
-    best = max(history, key=lambda each: each.validation_accuracy)
+    last = " ".join(f"{each.accuracy:.2f}" for each in history[-sustain:])
+    best = max(history, key=lambda each: each.accuracy)
     runs = found.runs.get(record.number, [])
     said = (
         f"{name} (trial {record.number}): **{record.params:,} parameters**. Best training accuracy "
         f"{max(each.train_accuracy for each in history):.2f}%. Best validation accuracy "
-        f"{best.validation_accuracy:.2f}% (epoch {best.epoch}); last "
+        f"{best.accuracy:.2f}% (epoch {best.epoch}); last "
         f"{count(sustain, 'epoch')} {last}, so {record.sustained:.2f}% sustained."
     )
     if runs:

@@ -9,7 +9,7 @@ from results.report import digits
 from results.report.findings import Findings
 from results.report.pictures import Pictures
 from results.report.seeds import outcome
-from space import layer_costs
+from space import Architecture, layer_costs
 
 BUILDS = ("stage", "transition", "last_padding", "repeats", "residual", "order", "head")
 """How parameters begin that the table of layers shows already."""
@@ -23,7 +23,7 @@ def finalist(found: Findings, record: TrialRecord, pictures: Pictures) -> list[s
         outcome(found, record)
         or "Not confirmed with seeds on test images yet: one run is no evidence.",
         "#### Layers",
-        _layers(record),
+        layers(record.configuration.architecture),
         "Sizes are channels x height x width. The receptive field of a layer is the side, in "
         "pixels, of the square of the image that one of its values depends on. MACs are "
         "multiplications with addition for one image.",
@@ -43,8 +43,9 @@ def finalist(found: Findings, record: TrialRecord, pictures: Pictures) -> list[s
     ]
 
 
-def _layers(record: TrialRecord) -> str:
-    costs = layer_costs(record.configuration.architecture)
+def layers(architecture: Architecture) -> str:
+    """The table of layers as the write-ups have it."""
+    costs = layer_costs(architecture)
     rows = [
         (
             each.name,

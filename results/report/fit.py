@@ -20,7 +20,7 @@ def fit(found: Findings) -> str:
     if best is None:
         return ""
     last, target, split = best.history[-1], found.settings.target, found.split
-    training, validation = last.train_accuracy, last.validation_accuracy
+    training, validation = last.train_accuracy, last.accuracy
     gap = training - validation
     noise = standard_error(validation, split.validation)
     differently = _counted_differently(best)
@@ -84,7 +84,7 @@ def still_rising(found: Findings) -> list[float]:
     last = _last(found)
     if found.best is None or len(last) < 2:
         return []
-    every = [each.validation_accuracy for each in found.best.history]
+    every = [each.accuracy for each in found.best.history]
     end, before = every[-1], max(every[: len(every) - len(last) + 1])
     images = found.split.validation
     noise = math.hypot(standard_error(end, images), standard_error(before, images))
@@ -119,7 +119,7 @@ def falling_rate(found: Findings, record: TrialRecord) -> str:
 def _last(found: Findings) -> list[float]:
     """The validation accuracies of the last epochs of the most accurate trial, by epoch."""
     history = found.best.history if found.best else []
-    return [each.validation_accuracy for each in history[-found.settings.sustain :]]
+    return [each.accuracy for each in history[-found.settings.sustain :]]
 
 
 def _counted_differently(record: TrialRecord) -> str:

@@ -1,12 +1,14 @@
 """The report of a study, as Markdown with its pictures."""
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from results.charts.curves import curves_chart
 from results.charts.front import front_chart
 from results.leaderboard import protocol, tables
 from results.markdown import bullets, count
+from results.record import Confirmation, TrialRecord
 from results.report.analysis import analysis, results, target
 from results.report.answer import answer_table, glance, headline, smallness, state
 from results.report.finalist import finalist
@@ -33,9 +35,11 @@ WORDS = (
 
 @dataclass(frozen=True)
 class Report:
-    """`pictures` by the address that the Markdown names them by."""
+    """`headline`: the answer in a sentence, which the Markdown begins with as well. `pictures` by
+    the address that the Markdown names them by."""
 
     title: str
+    headline: str
     markdown: str
     pictures: dict[str, Picture]
 
@@ -68,12 +72,12 @@ def make_report(found: Findings, made: datetime.datetime) -> Report:
         *_finalists(found, pictures),
         "## Words",
         bullets([f"**{word}**: {meaning}" for word, meaning in WORDS]),
-        _made_with(found),
+        made_with(found.trained, [run for runs in found.runs.values() for run in runs]),
         f"Written by nas-search on {made:%Y-%m-%d at %H:%M} UTC, from "
         f"{count(len(found.records), 'draw')}.",
     ]
     text = "\n\n".join(each for each in parts if each) + "\n"
-    return Report(title, text, pictures.made)
+    return Report(title, headline(found), text, pictures.made)
 
 
 def _front(found: Findings, pictures: Pictures) -> list[str]:
@@ -99,14 +103,12 @@ def _finalists(found: Findings, pictures: Pictures) -> list[str]:
     ]
 
 
-def _made_with(found: Findings) -> str:
+def made_with(trained: Sequence[TrialRecord], runs: Sequence[Confirmation]) -> str:
     """Devices, number formats and versions that the figures were made with."""
-    made = [
-        (run.device, run.precision, run.versions) for runs in found.runs.values() for run in runs
-    ]
+    made = [(run.device, run.precision, run.versions) for run in runs]
     made += [
         (each.attributes["device"], each.attributes["precision"], each.attributes["versions"])
-        for each in found.trained
+        for each in trained
         if "device" in each.attributes
     ]
     words = dict.fromkeys(
