@@ -11,7 +11,10 @@ import pytest
 TERMINAL = {"click.echo", "click.secho", "sys.stdout", "sys.stderr"}
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("space", "results", "search")
-DISPLAYS = {"search.cli", "search.commands", "search.progress", "results.present"}
+DISPLAYS = {
+    *("search.cli", "search.commands", "search.replay"),
+    *("search.progress", "results.present"),
+}
 ANSWERS_ITS_PARENT = {"search.verify"}
 """Runs as a process of its own and writes what it found to the pipe that is its stdout."""
 
