@@ -1,5 +1,6 @@
 """Results on a terminal, for reading. On stdout."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from results.replay import Replayed
     from results.settings import StudySettings
     from space import Published
+
+IN_A_PIPE = 1_000
+"""Columns of a table that is not shown on a terminal."""
 
 
 def summary_table(found: dict[str, Any]) -> None:
@@ -126,7 +130,7 @@ def forms_table(forms: Mapping[str, Mapping[str, Any]]) -> None:
         table.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
     for name, about in forms.items():
         table.add_row(name, *form_cells(name, about))
-    _console(width=120).print(table, soft_wrap=True)
+    _console().print(table, soft_wrap=True)
 
 
 def predictions_table(predictions: Sequence[tuple[str, "Prediction"]]) -> None:
@@ -144,10 +148,14 @@ def predictions_table(predictions: Sequence[tuple[str, "Prediction"]]) -> None:
     _console().print(table, soft_wrap=True)
 
 
-def _console(width: int | None = None) -> "Console":
-    """Shows every string as it is: names of files and studies may look like markup."""
+def _console() -> "Console":
+    """Shows every string as it is: names of files and studies may look like markup.
+
+    In a pipe lines are as long as they are: what reads them may look for a whole name.
+    """
     from rich.console import Console
 
+    width = None if sys.stdout.isatty() else IN_A_PIPE
     return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
