@@ -1,0 +1,172 @@
+"""A drill-down: from the plainest ancestor of a configuration to it, an ingredient at a time.
+
+At each rung every ingredient that is not there yet is tried; the one that helps most is added. What
+counts is the sustained validation accuracy, its mean over the same seeds for all. Ingredients whose
+means lie within one standard error of the best's are a tie, which the cheapest wins: fewer
+parameters, then fewer multiply-accumulates. At the end each ingredient is taken out by itself.
+
+All of it follows from what is trained: a drill-down that is cut off goes on where it was.
+"""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import sqrt
+
+from results.record import Given, TrialRecord
+from space import Configuration, footprint
+from space.ingredients import Ingredient, ingredients, with_only
+
+PLAIN = "plain"
+"""The name of the configuration without any ingredient."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The configuration with some of its ingredients, trained from the seeds 0, 1, ..."""
+
+    names: frozenset[str]
+    runs: tuple[TrialRecord, ...]
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters."""
+        return self.runs[0].params
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates per image."""
+        return self.runs[0].macs
+
+    @property
+    def sustained(self) -> list[float]:
+        """Sustained validation accuracy of each run, percent."""
+        return [each.sustained for each in self.runs]
+
+    @cached_property
+    def mean(self) -> float:
+        """Of the sustained accuracies."""
+        return statistics.mean(self.sustained)
+
+    @property
+    def standard_error(self) -> float:
+        """Of the mean; zero for one run, which tells no scatter."""
+        if len(self.runs) < 2:
+            return 0.0
+        return statistics.stdev(self.sustained) / sqrt(len(self.runs))
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A step of the ladder: what was added, what came of it, and what else was tried there.
+
+    `added` is None at the first rung, the plainest ancestor.
+    """
+
+    added: Ingredient | None
+    here: Tried
+    others: tuple[tuple[Ingredient, Tried], ...] = ()
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """A drill-down as far as it is trained.
+
+    `removals`: the whole configuration without each of its ingredients. `missing`: what is to be
+    trained next; empty if the drill-down is complete.
+    """
+
+    configuration: Configuration
+    rungs: tuple[Rung, ...]
+    removals: tuple[tuple[Ingredient, Tried], ...]
+    missing: tuple[Given, ...]
+
+
+def climb(
+    configuration: Configuration, max_params: int, seeds: int, records: Sequence[TrialRecord]
+) -> Ladder:
+    """The ladder of a configuration from what is trained of it."""
+    trained = _trained(records)
+    parts = {each.name: each for each in ingredients(configuration)}
+    rungs: list[Rung] = []
+
+    def tried(names: frozenset[str]) -> Tried | None:
+        runs = trained.get(name_of(names), {})
+        if not all(seed in runs for seed in range(seeds)):
+            return None
+        return Tried(names, tuple(runs[seed] for seed in range(seeds)))
+
+    def ladder(
+        removals: Sequence[tuple[Ingredient, Tried]], lacking: Sequence[frozenset[str]]
+    ) -> Ladder:
+        missing = [
+            Given(name_of(names), seed, with_only(configuration, names, max_params))
+            for seed in range(seeds)
+            for names in lacking
+            if seed not in trained.get(name_of(names), {})
+        ]
+        return Ladder(configuration, tuple(rungs), tuple(removals), tuple(missing))
+
+    names: frozenset[str] = frozenset()
+    plain = tried(names)
+    if plain is None:
+        return ladder((), [names])
+    rungs.append(Rung(None, plain))
+    while len(names) < len(parts):
+        nexts = {name: names | {name} for name in parts if name not in names}
+        found = {name: tried(each) for name, each in nexts.items()}
+        lacking = [nexts[name] for name, each in found.items() if each is None]
+        if lacking:
+            return ladder((), lacking)
+        candidates = {name: each for name, each in found.items() if each is not None}
+        chosen = choose(candidates)
+        others = [(parts[name], each) for name, each in candidates.items() if name != chosen]
+        rungs.append(Rung(parts[chosen], candidates[chosen], tuple(others)))
+        names = nexts[chosen]
+    without = {name: names - {name} for name in parts}
+    outcomes = {name: tried(each) for name, each in without.items()}
+    lacking = [without[name] for name, each in outcomes.items() if each is None]
+    removals = [(parts[name], each) for name, each in outcomes.items() if each is not None]
+    return ladder(removals, lacking)
+
+
+def choose(candidates: Mapping[str, Tried]) -> str:
+    """The one that helps most; of those within a standard error of it the cheapest."""
+    best = max(candidates.values(), key=lambda each: each.mean)
+    ties = {
+        name: each
+        for name, each in candidates.items()
+        if each.mean >= best.mean - best.standard_error
+    }
+    return min(ties, key=lambda name: (ties[name].params, ties[name].macs, -ties[name].mean))
+
+
+def most_trainings(configuration: Configuration, seeds: int) -> int:
+    """How many trainings the whole drill-down takes: the last rung's others are removals too."""
+    count = len(ingredients(configuration))
+    return seeds * (1 + count * (count + 1) // 2 + max(0, count - 2))
+
+
+def name_of(names: frozenset[str]) -> str:
+    """What a configuration with these ingredients is called among the trials."""
+    return "+".join(sorted(names)) or PLAIN
+
+
+def describe(configuration: Configuration, max_params: int) -> list[tuple[str, int]]:
+    """The plainest ancestor, then each ingredient added to it: words and parameters."""
+    plain = with_only(configuration, (), max_params)
+    rows = [("plainest ancestor", footprint(plain.architecture).params)]
+    for each in ingredients(configuration):
+        made = with_only(configuration, {each.name}, max_params)
+        rows.append((f"with {each.words}", footprint(made.architecture).params))
+    return rows
+
+
+def _trained(records: Sequence[TrialRecord]) -> dict[str, dict[int, TrialRecord]]:
+    found: dict[str, dict[int, TrialRecord]] = {}
+    for record in records:
+        given = Given.of(record.attributes)
+        if given is not None and record.was_trained:
+            found.setdefault(given.name, {})[given.seed] = record
+    return found

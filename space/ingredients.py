@@ -1,0 +1,120 @@
+"""What a configuration is made of beyond the plainest network, and the configuration without it.
+
+An ingredient is a change that drill-downs make by hand: BatchNorm, a learning rate schedule, and so
+on. Each can be taken out of a configuration by itself, in any order. Where the rest has more
+parameters than the budget allows (a final kernel as large as the map in place of global average
+pooling, say), all widths shrink by one factor until it fits: the plain network and the refined one
+get the same budget.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from space.architecture import Architecture, Conv, Layer
+from space.footprint import footprint
+from space.recipe import Augmentation
+from space.search_space import Configuration
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """`name` for programs, `words` for people; `without` takes it out of a configuration."""
+
+    name: str
+    words: str
+    without: Callable[[Configuration], Configuration]
+
+
+def ingredients(configuration: Configuration) -> list[Ingredient]:
+    """Those that the configuration has: without one it would be another."""
+    return [each for each in _ALL if each.without(configuration) != configuration]
+
+
+def with_only(
+    configuration: Configuration, names: Collection[str], max_params: int
+) -> Configuration:
+    """The configuration without its other ingredients, with fewer than `max_params` parameters.
+
+    Raises ValueError if even single channels have more.
+    """
+    made = configuration
+    for each in ingredients(configuration):
+        if each.name not in names:
+            made = each.without(made)
+    return made.model_copy(update={"architecture": _fitted(made.architecture, max_params)})
+
+
+def _fitted(architecture: Architecture, max_params: int) -> Architecture:
+    """The same with widths times the largest factor (of 1, 0.99, ... 0.01) that fits."""
+    for hundredths in range(100, 0, -1):
+        made = _changed(
+            architecture, lambda conv: {"width": max(1, conv.width * hundredths // 100)}
+        )
+        if footprint(made).params < max_params:
+            return made
+    raise ValueError(f"no width has fewer than {max_params:,} parameters")
+
+
+def _changed(
+    architecture: Architecture, change: Callable[[Conv], Mapping[str, Any]]
+) -> Architecture:
+    layers: list[Layer] = [
+        layer.model_copy(update=dict(change(layer))) if isinstance(layer, Conv) else layer
+        for layer in architecture.layers
+    ]
+    return Architecture(**{**dict(architecture), "layers": tuple(layers)})
+
+
+def _of_layers(
+    change: Callable[[Conv], Mapping[str, Any]],
+) -> Callable[[Configuration], Configuration]:
+    def without(configuration: Configuration) -> Configuration:
+        made = _changed(configuration.architecture, change)
+        return configuration.model_copy(update={"architecture": made})
+
+    return without
+
+
+def _of_recipe(**plain: Any) -> Callable[[Configuration], Configuration]:
+    def without(configuration: Configuration) -> Configuration:
+        made = configuration.recipe.model_copy(update=plain)
+        return configuration.model_copy(update={"recipe": made})
+
+    return without
+
+
+def _without_pooling(configuration: Configuration) -> Configuration:
+    architecture = configuration.architecture
+    head = architecture.head.model_copy(update={"kind": "full_conv"})
+    made = architecture.model_copy(update={"head": head})
+    return configuration.model_copy(update={"architecture": made})
+
+
+def _without_dropout(configuration: Configuration) -> Configuration:
+    made = _of_layers(
+        lambda conv: {"then": tuple(each for each in conv.then if each != "dropout")}
+    )(configuration)
+    return _of_recipe(dropout=0.0)(made)
+
+
+_ALL = (
+    Ingredient(
+        "norm",
+        "BatchNorm",
+        _of_layers(lambda conv: {"then": tuple(each for each in conv.then if each != "norm")}),
+    ),
+    Ingredient("pooling", "global average pooling", _without_pooling),
+    Ingredient("augmentation", "augmentation", _of_recipe(augmentation=Augmentation())),
+    Ingredient("schedule", "learning rate schedule", _of_recipe(schedule="constant")),
+    Ingredient("dropout", "dropout", _without_dropout),
+    Ingredient("averaging", "averaged weights", _of_recipe(ema_decay=0.0)),
+    Ingredient("smoothing", "label smoothing", _of_recipe(label_smoothing=0.0)),
+    Ingredient("decay", "weight decay", _of_recipe(weight_decay=0.0)),
+    Ingredient("nesterov", "Nesterov momentum", _of_recipe(nesterov=False)),
+    Ingredient("residual", "residual connections", _of_layers(lambda _: {"residual": False})),
+    Ingredient("sharing", "weights applied several times", _of_layers(lambda _: {"repeats": 1})),
+    Ingredient(
+        "separable", "depthwise-separable convolutions", _of_layers(lambda _: {"kind": "conv"})
+    ),
+)
