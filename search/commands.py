@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from results.errors import NasSearchError
+from search.drilldown import drilldown
 from search.options import open_study, report_folder, study_options
 from search.replay import replay
 
@@ -257,4 +258,4 @@ def predict(model: Path, images: tuple[Path, ...], as_json: bool, trust: bool) -
     return 1 if errors else 0
 
 
-COMMANDS = (best, trials, export, predict, report, dashboard, replay)
+COMMANDS = (best, trials, export, predict, report, dashboard, replay, drilldown)

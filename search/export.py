@@ -106,7 +106,7 @@ def export(
             "nas-search; --c-header needs nothing"
         )
     settings = settings_of(study)
-    record = _choose(records(study), settings, choice)
+    record = choose(records(study), settings, choice)
     runs = confirmations(study).get(record.number, [])
     weights, weights_from = _weights(record, runs, settings)
     network, configuration, made = load_checkpoint(out / weights)
@@ -183,9 +183,8 @@ def export(
     return Exported(folder, record.number, record.params, described, test_accuracy, remarks)
 
 
-def _choose(
-    trials: list[TrialRecord], settings: StudySettings, choice: Choice | int
-) -> TrialRecord:
+def choose(trials: list[TrialRecord], settings: StudySettings, choice: Choice | int) -> TrialRecord:
+    """A complete trial: by number, or the best, or the smallest. Raises NasSearchError."""
     if choice == "best":
         record = most_accurate(trials)
         if record is None:
@@ -206,11 +205,11 @@ def _choose(
     record = trials[choice]
     if record.state == "duplicate":
         raise NasSearchError(
-            f"trial {choice} repeats trial {record.attributes['duplicate_of']}: export that one"
+            f"trial {choice} repeats trial {record.attributes['duplicate_of']}: name that one"
         )
     if record.state != "complete":
         raise NasSearchError(
-            f"trial {choice} is {record.state}, and only complete trials can be exported: "
+            f"trial {choice} is {record.state}, and only complete trials can be taken: "
             f"nas-search trials lists them"
         )
     return record

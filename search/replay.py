@@ -60,6 +60,7 @@ def replay(
     from results.record import Given, records
     from results.replay import described, replayed
     from search.run import train_given
+    from search.study import untrained
 
     chosen = _chosen(ids, everything=everything or (list_only and not ids))
     if list_only:
@@ -70,7 +71,7 @@ def replay(
         return
     plan = _plan(**options)
     wanted = [Given(each.id, seed, each.configuration) for seed in range(seeds) for each in chosen]
-    study = train_given(plan, wanted)
+    study = train_given(plan, lambda found: untrained(found, wanted))
     found = [each for each in replayed(records(study)) if each.published in chosen]
     if as_json:
         click.echo(json.dumps([each.described(plan.settings.target) for each in found], indent=2))

@@ -1,11 +1,13 @@
 """A whole run: the search, then the confirmation of the finalists."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from results.errors import NasSearchError
 from results.ledger import refresh, with_ledger
-from results.record import TIMING_KEY, Given, confirmations, records
+from results.markdown import count
+from results.record import TIMING_KEY, Given, TrialRecord, confirmations, records
 from results.selection import complete, finalists
 from results.storage import open_storage, shown_url, storage_errors
 from search.clock import TimeAccount
@@ -30,19 +32,39 @@ def run(plan: Plan, *, baselines: bool) -> "optuna.Study":
     return study
 
 
-def train_given(plan: Plan, wanted: Sequence[Given]) -> "optuna.Study":
-    """Trains what is wanted, as far as the study hasn't got it yet, and returns the study."""
+def train_given(
+    plan: Plan, missing: Callable[[list[TrialRecord]], Sequence[Given]]
+) -> "optuna.Study":
+    """Trains what is missing, asked anew after each round, until nothing is; returns the study.
+
+    Raises NasSearchError if what was missing is missing still after it was worked on.
+    """
     with at_work(plan, baselines=False) as (study, crew, publisher):
-        queue(study, wanted)
-        refresh(study)
-        states = [each.state for each in records(study)]
-        waiting = states.count("waiting")
-        if waiting:
-            done = states.count("complete") + states.count("pruned")
-            tally = Tally(done + waiting, done, compares=False)
-            tasks = [QueueTask()] * plan.workers
-            _work(crew, f"train {plan.study}", tally, tasks, publisher)
+        before: Sequence[Given] = ()
+        while wanted := missing(records(study)):
+            if list(wanted) == list(before):
+                raise NasSearchError(
+                    f"{count(len(wanted), 'training')} failed: see the error column of nas-search "
+                    f"trials --study {plan.study} --format csv, mend the cause and run the same "
+                    f"command again"
+                )
+            _train(plan, study, wanted, crew, publisher)
+            before = wanted
     return study
+
+
+def _train(
+    plan: Plan, study: "optuna.Study", wanted: Sequence[Given], crew: Crew, publisher: Publisher
+) -> None:
+    queue(study, wanted)
+    refresh(study)
+    states = [each.state for each in records(study)]
+    waiting = states.count("waiting")
+    if waiting:
+        done = states.count("complete") + states.count("pruned")
+        tally = Tally(done + waiting, done, compares=False)
+        _work(crew, f"train {plan.study}", tally, [QueueTask()] * plan.workers, publisher)
+        refresh(study)
 
 
 @contextmanager

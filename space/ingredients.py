@@ -48,12 +48,14 @@ def with_only(
 def _fitted(architecture: Architecture, max_params: int) -> Architecture:
     """The same with widths times the largest factor (of 1, 0.99, ... 0.01) that fits."""
     for hundredths in range(100, 0, -1):
-        made = _changed(
-            architecture, lambda conv: {"width": max(1, conv.width * hundredths // 100)}
-        )
+        made = _narrowed(architecture, hundredths)
         if footprint(made).params < max_params:
             return made
     raise ValueError(f"no width has fewer than {max_params:,} parameters")
+
+
+def _narrowed(architecture: Architecture, hundredths: int) -> Architecture:
+    return _changed(architecture, lambda conv: {"width": max(1, conv.width * hundredths // 100)})
 
 
 def _changed(
@@ -91,7 +93,15 @@ def _without_pooling(configuration: Configuration) -> Configuration:
     return configuration.model_copy(update={"architecture": made})
 
 
+def _without_nesterov(configuration: Configuration) -> Configuration:
+    if configuration.recipe.optimizer != "sgd":
+        return configuration
+    return _of_recipe(nesterov=False)(configuration)
+
+
 def _without_dropout(configuration: Configuration) -> Configuration:
+    if not configuration.recipe.dropout:
+        return configuration
     made = _of_layers(
         lambda conv: {"then": tuple(each for each in conv.then if each != "dropout")}
     )(configuration)
@@ -111,7 +121,7 @@ _ALL = (
     Ingredient("averaging", "averaged weights", _of_recipe(ema_decay=0.0)),
     Ingredient("smoothing", "label smoothing", _of_recipe(label_smoothing=0.0)),
     Ingredient("decay", "weight decay", _of_recipe(weight_decay=0.0)),
-    Ingredient("nesterov", "Nesterov momentum", _of_recipe(nesterov=False)),
+    Ingredient("nesterov", "Nesterov momentum", _without_nesterov),
     Ingredient("residual", "residual connections", _of_layers(lambda _: {"residual": False})),
     Ingredient("sharing", "weights applied several times", _of_layers(lambda _: {"repeats": 1})),
     Ingredient(

@@ -12,7 +12,7 @@ from results.storage import default_url, enqueue_again, load_study, open_storage
 from search.data import DataSource
 from search.plan import Plan
 from search.run import run, train_given
-from search.study import queue
+from search.study import queue, untrained
 from space import SearchSpace, baseline
 from tests.plans import make_plan
 
@@ -39,15 +39,19 @@ def plan(out: Path, **changes: object) -> Plan:
     )
 
 
+def train(out: Path, wanted: list[Given]) -> optuna.Study:
+    return train_given(plan(out), lambda found: untrained(found, wanted))
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> list[TrialRecord]:
     """Of a run that had half of it to do again: two networks, two seeds."""
     out = tmp_path_factory.mktemp("given")
     wanted = [Given(name, seed, each) for seed in (0, 1) for name, each in networks().items()]
-    train_given(plan(out), wanted[:2])
-    study = train_given(plan(out), wanted)
+    train(out, wanted[:2])
+    study = train(out, wanted)
     found = records(study)
-    train_given(plan(out), wanted)
+    train(out, wanted)
     assert len(load_study(open_storage(default_url(out), create=False), None).trials) == len(found)
     return found
 
@@ -93,6 +97,6 @@ def test_what_was_cut_off_keeps_its_configuration(tmp_path: Path) -> None:
 
 
 def test_a_search_does_not_go_on_in_a_study_of_given_trials(tmp_path: Path) -> None:
-    train_given(plan(tmp_path), [])
+    train(tmp_path, [])
     with pytest.raises(NasSearchError, match="made by another command"):
         run(plan(tmp_path, trials="drawn", protocol="search"), baselines=False)

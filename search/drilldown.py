@@ -1,0 +1,191 @@
+"""The command that trains the ladder of a configuration."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from results.errors import NasSearchError
+from search.options import RUN_OPTIONS, make_plan, open_study, study_options, training_options
+
+if TYPE_CHECKING:
+    from results.settings import StudySettings
+    from search.plan import Plan
+    from space import Configuration
+
+BUDGET = 10_000
+"""Parameters that a ladder has to stay below if no study says otherwise."""
+
+TIMED_IMAGES = 2_048
+"""Of an epoch that the expected time is measured by."""
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option("--trial", type=click.IntRange(min=0), help="Of the trial with this number.")
+@click.option("--best", "choice", flag_value="best", help="Of the most accurate (default).")
+@click.option("--smallest", "choice", flag_value="smallest", help="Of the smallest that holds.")
+@click.option(
+    "--from",
+    "known",
+    metavar="ID",
+    help="Of a published network (nas-search replay --list) or of a known-good one that searches "
+    "begin with, such as separable-residual.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=3,
+    show_default=True,
+    help="Trainings of each configuration, from the seeds 0, 1, ...",
+)
+@click.option(
+    "--epochs",
+    type=click.IntRange(min=1, max=10_000),
+    help="Epochs of a training. Default: as in the study, or 15 with --from.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the rungs and the expected time alone.")
+@study_options
+@training_options
+def drilldown(
+    folder: Path | None,
+    trial: int | None,
+    choice: str | None,
+    known: str | None,
+    seeds: int,
+    dry_run: bool,
+    **options: Any,
+) -> None:
+    """Write how a configuration comes about, one change at a time, to DIR.
+
+    From its plainest ancestor (no normalisation, a large final kernel, no augmentation, a constant
+    learning rate) to itself: at each rung every change that is left is tried from several seeds,
+    and the one that helps most on validation images is kept. At the end each is taken out again by
+    itself. DIR (default: drilldowns/NAME in --out) gets a page, Markdown and a notebook. The same
+    command goes on where it stopped.
+    """
+    import datetime
+
+    from results.report.drilldown import make_drilldown_report
+    from results.report.notebook import make_notebook, write_notebook
+
+    from results.ladder import climb
+    from results.record import records
+    from results.report.write import write_report
+    from search.run import train_given
+
+    if sum(each is not None for each in (trial, choice, known)) > 1:
+        raise click.UsageError("give one of --trial, --best, --smallest and --from")
+    plan, configuration, title = _plan(trial, choice or "best", known, **options)
+    if dry_run:
+        _explain(plan, configuration, title, seeds)
+        return
+    max_params = plan.settings.max_params
+    study = train_given(plan, lambda found: climb(configuration, max_params, seeds, found).missing)
+    ladder = climb(configuration, max_params, seeds, records(study))
+    made = make_drilldown_report(title, ladder, plan.settings, datetime.datetime.now(datetime.UTC))
+    where = folder or plan.out / "drilldowns" / plan.study
+    written = [
+        *write_report(made, where),
+        write_notebook(make_notebook(title, ladder, plan.settings), where),
+    ]
+    click.echo(made.headline)
+    for path in written:
+        click.echo(f"  {path}")
+
+
+def _plan(
+    trial: int | None, choice: str, known: str | None, **options: Any
+) -> "tuple[Plan, Configuration, str]":
+    """How to train, what the ladder leads to, and what that is called."""
+    from results.settings import StudySettings
+    from search.data import find
+    from search.progress import say
+    from space import SearchSpace
+
+    if known is not None:
+        configuration, title = _known(known), known
+        data = find(options["dataset"], options["data_dir"], say)
+        settings = StudySettings(dataset=data.name, space=SearchSpace.for_budget(BUDGET))
+    else:
+        configuration, title, settings = _of_a_study(trial, choice, **options)
+        data = find(options["dataset"] or settings.dataset, options["data_dir"], say)
+    epochs = options["epochs"] or settings.epochs
+    settings = settings.model_copy(
+        update={
+            "dataset": data.name,
+            "epochs": epochs,
+            "sustain": min(settings.sustain, epochs),
+            "objective": "accuracy",
+            "trials": "given",
+        }
+    )
+    run = {name: options[name] for name in RUN_OPTIONS}
+    name = f"drilldown-{data.name}-{configuration.id}"
+    return (
+        make_plan(settings, data, default_name=name, **{**run, "study": None}),
+        configuration,
+        title,
+    )
+
+
+def _known(name: str) -> "Configuration":
+    from space import BASELINES, PUBLISHED, baseline
+
+    if name in PUBLISHED:
+        return PUBLISHED[name].configuration
+    if name in BASELINES:
+        return baseline(name)
+    names = dict.fromkeys((*PUBLISHED, *BASELINES))
+    raise NasSearchError(f"nothing known is called {name}; there are: {', '.join(names)}")
+
+
+def _of_a_study(
+    trial: int | None, choice: str, **options: Any
+) -> "tuple[Configuration, str, StudySettings]":
+    from results.record import records
+    from results.storage import settings_of
+    from search.export import choose
+
+    opened = open_study(options["study"], options["storage"], options["out"])
+    settings = settings_of(opened)
+    record = choose(records(opened), settings, choice if trial is None else trial)  # type: ignore
+    return record.configuration, f"{opened.study_name}, {record.title}", settings
+
+
+def _explain(plan: "Plan", configuration: "Configuration", title: str, seeds: int) -> None:
+    from results.ladder import describe, most_trainings
+    from results.markdown import count
+    from search.progress import duration
+
+    click.echo(f"the ladder to {title}, with fewer than {plan.settings.max_params:,} parameters:")
+    for words, params in describe(configuration, plan.settings.max_params):
+        click.echo(f"  {words}: {params:,} parameters")
+    trainings = most_trainings(configuration, seeds)
+    seconds = seconds_per_training(plan, configuration) * trainings / plan.workers
+    click.echo(
+        f"at each rung all that is left are tried: {count(trainings, 'training')} of "
+        f"{count(plan.settings.epochs, 'epoch')} in all, about {duration(seconds)} on "
+        f"{count(plan.workers, 'worker')} (from a few batches timed now)"
+    )
+
+
+def seconds_per_training(plan: "Plan", configuration: "Configuration") -> float:
+    """What a training of the configuration takes on the first device: some batches, timed."""
+    from dataclasses import replace
+
+    from search.device import prepare_thread
+    from search.train import TrainingRun
+
+    device = plan.devices[0]
+    prepare_thread(device)
+    digits = plan.data.load(device)
+    train, measured = digits.split(plan.settings.protocol)
+    few = replace(train, indices=train.indices[:TIMED_IMAGES])
+    fewer = replace(measured, indices=measured.indices[:TIMED_IMAGES])
+    run = TrainingRun(configuration, few, fewer, epochs=2, seed=0)
+    _, last = run
+    each = last.train_seconds * len(train) / len(few) + last.evaluation_seconds * len(
+        measured
+    ) / len(fewer)
+    return each * plan.settings.epochs
