@@ -64,6 +64,13 @@ def drilldown(
     itself. DIR (default: drilldowns/NAME in --out) gets a page, Markdown and a notebook. The same
     command goes on where it stopped.
     """
+    if sum(each is not None for each in (trial, choice, known)) > 1:
+        raise click.UsageError("give one of --trial, --best, --smallest and --from")
+    plan, configuration, title = _plan(trial, choice or "best", known, **options)
+    if dry_run:
+        _explain(plan, configuration, title, seeds)
+        return
+
     import datetime
 
     from results.report.drilldown import make_drilldown_report
@@ -74,12 +81,6 @@ def drilldown(
     from results.report.write import write_report
     from search.run import train_given
 
-    if sum(each is not None for each in (trial, choice, known)) > 1:
-        raise click.UsageError("give one of --trial, --best, --smallest and --from")
-    plan, configuration, title = _plan(trial, choice or "best", known, **options)
-    if dry_run:
-        _explain(plan, configuration, title, seeds)
-        return
     max_params = plan.settings.max_params
     study = train_given(plan, lambda found: climb(configuration, max_params, seeds, found).missing)
     ladder = climb(configuration, max_params, seeds, records(study))
@@ -149,6 +150,10 @@ def _of_a_study(
 
     opened = open_study(options["study"], options["storage"], options["out"])
     settings = settings_of(opened)
+    if settings.trials == "given":
+        raise NasSearchError(
+            f"study {opened.study_name} is no search: name one with --study, or use --from"
+        )
     record = choose(records(opened), settings, choice if trial is None else trial)  # type: ignore
     return record.configuration, f"{opened.study_name}, {record.title}", settings
 

@@ -144,7 +144,7 @@ def test_export_of_every_kind_of_trial_has_a_clear_answer(
     for state in by_state.keys() - {"complete"}:
         done = finished("export", str(tmp_path / "x"), "--trial", str(by_state[state]))
         assert done.returncode == 1
-        assert "only complete trials can be exported" in done.stderr
+        assert "only complete trials can be taken" in done.stderr
     assert "no trial 9999" in finished("export", str(tmp_path / "x"), "--trial", "9999").stderr
     assert "not empty" in finished("export", str(exported)).stderr
     assert not (tmp_path / "x").exists()
