@@ -29,8 +29,8 @@ class Difference:
     def cell(self) -> str:
         """For a table."""
         if self.interval is None:
-            return f"{self.points:+.2f}"
-        return f"{self.points:+.2f} ({self.interval[0]:+.2f} to {self.interval[1]:+.2f})"
+            return f"{self.points:+z.2f}"
+        return f"{self.points:+z.2f} ({self.interval[0]:+z.2f} to {self.interval[1]:+z.2f})"
 
     @property
     def evidence(self) -> str:
@@ -39,7 +39,7 @@ class Difference:
             return ""
         at_once = f" for {self.comparisons} comparisons at once" if self.comparisons > 1 else ""
         low, high = self.interval
-        return f"{CONFIDENCE:.0%} interval {low:+.2f} to {high:+.2f}{at_once}"
+        return f"{CONFIDENCE:.0%} interval {low:+z.2f} to {high:+z.2f}{at_once}"
 
 
 def difference(
@@ -50,11 +50,11 @@ def difference(
 ) -> Difference:
     """The mean of accuracies (or gaps between them) minus that of others, all in percent."""
     least_sd = resolution(SPLITS[settings.dataset].validation)
-    return Difference(
-        statistics.mean(values) - statistics.mean(others),
-        difference_interval(values, others, least_sd, comparisons),
-        comparisons,
-    )
+    interval = difference_interval(values, others, least_sd, comparisons)
+    if interval is not None:  # of two runs, one of which broke down, it can reach into the absurd
+        interval = (max(interval[0], -100.0), min(interval[1], 100.0))
+    points = statistics.mean(values) - statistics.mean(others)
+    return Difference(points, interval, comparisons)
 
 
 def of_sustained(

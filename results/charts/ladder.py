@@ -21,7 +21,12 @@ of the chart."""
 
 def rung_name(number: int, rung: Rung) -> str:
     """What a rung is called: its number, from 1, and what was added there."""
-    return f"{number}: + {rung.added.words}" if rung.added else f"{number}: plainest ancestor"
+    return f"{number}: {change(rung)}"
+
+
+def change(rung: Rung) -> str:
+    """What was added at a rung."""
+    return f"+ {rung.added.words}" if rung.added else "plainest ancestor"
 
 
 def ladder_chart(ladder: Ladder, settings: StudySettings) -> Chart:

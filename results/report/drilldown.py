@@ -4,19 +4,19 @@ import datetime
 from collections import defaultdict
 from collections.abc import Iterator
 
-from results.charts.ladder import ladder_chart, rung_name, worth_chart
+from results.charts.ladder import change, ladder_chart, rung_name, worth_chart
 from results.difference import Difference, step, worths
 from results.intervals import CONFIDENCE
-from results.ladder import PLAIN, Ladder, Rung
-from results.markdown import bullets, count, table
+from results.ladder import PLAIN, Ladder, Rung, Tried
+from results.markdown import bullets, capital, count, table
 from results.record import TrialRecord
 from results.report.finalist import layers
 from results.report.pictures import Pictures
 from results.report.report import Report, made_with
-from results.report.rung import gaps, mean_sd, rung_parts, scatter, seconds, widths
+from results.report.rung import ended, gaps, mean_sd, rung_parts, scatter, seconds, widths
 from results.settings import StudySettings
 from results.splits import SPLITS
-from space.ingredients import ingredients
+from space.ingredients import Ingredient, ingredients
 
 
 def make_drilldown_report(
@@ -51,13 +51,16 @@ def headline(ladder: Ladder, settings: StudySettings) -> str:
     if len(ladder.rungs) == 1:
         return f"{so_far}the plainest ancestor sustains {start:.2f}%."
     steps = {place: step(ladder, place, settings) for place in range(1, len(ladder.rungs))}
-    most = max(steps, key=lambda place: steps[place].points)
+    clear = {place: each for place, each in steps.items() if each.is_clear} or steps
+    most = max(clear, key=lambda place: clear[place].points)
     sustained = (
         f"from {ladder.rungs[most - 1].here.mean:.2f} to {ladder.rungs[most].here.mean:.2f}% "
         f"sustained"
     )
-    every = f"{count(len(steps), 'change')} in all: from {start:.2f} to {end:.2f}%."
-    return f"{so_far}{_most(ladder.rungs[most], steps[most], sustained)}. {every}"
+    said = so_far + capital(_most(ladder.rungs[most], steps[most], sustained))
+    if len(steps) > 1:
+        said += f". All {len(steps)} changes together: from {start:.2f} to {end:.2f}%"
+    return f"{said}."
 
 
 def _most(rung: Rung, effect: Difference, sustained: str) -> str:
@@ -65,9 +68,7 @@ def _most(rung: Rung, effect: Difference, sustained: str) -> str:
     if effect.points <= 0:
         return "no change raised the sustained accuracy"
     if effect.interval is not None and not effect.is_clear:
-        return (
-            f"no measurable effect of any single change; most with {rung.added.words}, {sustained}"
-        )
+        return f"no single change had a measurable effect; the largest came with {rung.added.words}, {sustained}"
     seeds = " (single runs, which may be chance)" if effect.interval is None else ""
     return f"{rung.added.words} brought most, {sustained}{seeds}"
 
@@ -105,7 +106,7 @@ def _overview(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> li
         return ["There is nothing to show yet."]
     rows = [_row(ladder, place, settings) for place in range(len(ladder.rungs))]
     header = (
-        *("rung", "parameters", "sustained %", "effect, points", "gap, points"),
+        *("rung", "change", "parameters", "sustained %", "effect, points", "gap, points"),
         *("scatter, points", "seconds"),
     )
     return [
@@ -118,13 +119,20 @@ def _overview(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> li
 def _row(ladder: Ladder, place: int, settings: StudySettings) -> tuple[str, ...]:
     rung = ladder.rungs[place]
     return (
-        rung_name(place + 1, rung),
+        str(place + 1),
+        change(rung),
         f"{rung.here.params:,}",
         mean_sd(rung.here.sustained),
         step(ladder, place, settings).cell if place else "",
-        mean_sd(gaps(rung.here)),
-        f"{scatter(rung.here, settings):.2f}",
-        f"{seconds(rung.here):.3g}",
+        *(
+            (
+                mean_sd(gaps(rung.here)),
+                f"{scatter(rung.here, settings):.2f}",
+                f"{seconds(rung.here):.3g}",
+            )
+            if ended(rung.here)
+            else ("", "", "")
+        ),
     )
 
 
@@ -184,7 +192,7 @@ def _worths(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> list
         pictures.chart("worth", worth_chart(ladder, settings)),
         bullets(
             [
-                *_judged([(each.words, effect) for each, _, effect in found]),
+                *_judged(whole, found),
                 f"The layers got other widths without {_list(refitted)}, to fit the parameter "
                 f"budget: that effect is of both."
                 if refitted
@@ -194,22 +202,21 @@ def _worths(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> list
     ]
 
 
-def _judged(effects: list[tuple[str, Difference]]) -> Iterator[str]:
+def _judged(whole: Tried, found: list[tuple[Ingredient, Tried, Difference]]) -> Iterator[str]:
     """Sentences: what helps, what harms, what has no measurable effect."""
-    if all(effect.interval is None for _, effect in effects):
+    if all(effect.interval is None for _, _, effect in found):
         yield (
             "One run tells no scatter: which of these differences are effects of the ingredient "
             "can't be said."
         )
         return
-    for words, effect in effects:
+    for each, without, effect in found:
         if effect.is_clear:
-            verb = "costs" if effect.points > 0 else "gains"
             yield (
-                f"To leave out {words} {verb} {abs(effect.points):.2f} points of sustained "
-                f"accuracy ({effect.evidence} for what the whole has more)."
+                f"Without {each.words} the whole sustains {without.mean:.2f} instead of "
+                f"{whole.mean:.2f}%: it is worth {effect.points:+.2f} points ({effect.evidence})."
             )
-    unclear = [words for words, effect in effects if not effect.is_clear]
+    unclear = [each.words for each, _, effect in found if not effect.is_clear]
     if unclear:
         yield (
             f"No measurable effect in the whole configuration: {_list(unclear)} (the intervals "

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from results.difference import Difference, difference, of_sustained, step
 from results.intervals import standard_error
 from results.ladder import Ladder, Rung, Tried
-from results.markdown import bullets, count, table
+from results.markdown import bullets, capital, count, table
 from results.record import Given, TrialRecord
 from results.report.fit import CLEAR, counted_differently, largest_fall
 from results.settings import StudySettings
@@ -34,20 +34,25 @@ def mean_sd(values: Sequence[float]) -> str:
     return f"{statistics.mean(values):.2f}{sd}"
 
 
+def ended(tried: Tried) -> list[TrialRecord]:
+    """The runs that did not diverge: those that have last epochs."""
+    return [run for run in tried.runs if not run.diverged]
+
+
 def gaps(tried: Tried) -> list[float]:
-    """Training minus validation accuracy after the last epoch of each run, in points."""
-    return [float(run.attributes["gap"]) for run in tried.runs]
+    """Training minus validation accuracy after the last epoch of each such run, in points."""
+    return [float(run.attributes["gap"]) for run in ended(tried)]
 
 
 def scatter(tried: Tried, settings: StudySettings) -> float:
-    """Highest minus lowest accuracy of the last epochs, in points: the mean over the runs."""
-    last = [_last(run, settings) for run in tried.runs]
+    """Highest minus lowest accuracy of the last epochs, in points: the mean over those runs."""
+    last = [_last(run, settings) for run in ended(tried)]
     return statistics.mean(max(each) - min(each) for each in last)
 
 
 def seconds(tried: Tried) -> float:
-    """Of one training with its measurements: the median of the runs."""
-    return statistics.median(float(run.attributes["seconds"]) for run in tried.runs)
+    """Of one training with its measurements: the median of those runs."""
+    return statistics.median(float(run.attributes["seconds"]) for run in ended(tried))
 
 
 def _last(run: TrialRecord, settings: StudySettings) -> list[float]:
@@ -63,7 +68,7 @@ def _target(ladder: Ladder, place: int, settings: StudySettings) -> str:
     if place == 0:
         return f"See what the plainest ancestor of the configuration sustains. In the end: {goal}."
     before = ladder.rungs[place - 1].here.mean
-    return f"Raise the sustained accuracy from {before:.2f}%. In the end: {goal}."
+    return f"Raise the sustained accuracy from {before:.2f}%; sought is {settings.target:g}%."
 
 
 def _results(here: Tried, settings: StudySettings) -> list[str]:
@@ -107,7 +112,7 @@ def _tried_here(ladder: Ladder, place: int, settings: StudySettings) -> list[str
     if rung.added is None:
         return []
     before, comparisons = ladder.rungs[place - 1].here, 1 + len(rung.others)
-    tried = [(f"**{rung.added.words}** (added)", rung.here)]
+    tried = [(f"{rung.added.words} (added)", rung.here)]
     tried += [(each.words, other) for each, other in rung.others]
     rows = [
         (
@@ -127,12 +132,19 @@ def _tried_here(ladder: Ladder, place: int, settings: StudySettings) -> list[str
 def _analysis(ladder: Ladder, place: int, settings: StudySettings) -> list[str]:
     rung = ladder.rungs[place]
     before = ladder.rungs[place - 1] if place else None
-    return [
+    said = [
         _accuracy(ladder, place, settings),
         _tie(rung),
         _widths(rung, before),
         _diverged(rung.here),
         _params(rung, before),
+    ]
+    if not ended(rung.here):
+        return said
+    if before is not None and not ended(before.here):
+        before = None
+    return [
+        *said,
         _gap(rung, before, settings),
         _stability(rung, before, settings),
         _time(rung, before),
@@ -153,8 +165,8 @@ def _accuracy(ladder: Ladder, place: int, settings: StudySettings) -> str:
 
 def effect_words(words: str, effect: Difference, means: tuple[float, float]) -> str:
     """Whether something has an effect on sustained accuracy, with the means without and with it."""
-    change = f"{effect.points:+.2f} points, from {means[0]:.2f} to {means[1]:.2f}%"
-    name = words[0].upper() + words[1:]
+    change = f"{effect.points:+z.2f} points, from {means[0]:.2f} to {means[1]:.2f}%"
+    name = capital(words)
     if effect.interval is None:
         return (
             f"{name} changed sustained accuracy by {change}. One run of each tells no scatter: "
@@ -205,7 +217,8 @@ def _diverged(here: Tried) -> str:
         return ""
     return (
         f"{broken} of {count(len(here.runs), 'training')} diverged (the loss was no number any "
-        f"more): what counts of them is the accuracy of the epochs until then."
+        f"more): what counts of them is the accuracy of the epochs until then. Gap, last epochs and "
+        f"time leave them out."
     )
 
 
@@ -222,11 +235,11 @@ def _gap(rung: Rung, before: Rung | None, settings: StudySettings) -> str:
     own = gaps(rung.here)
     said = (
         f"Training minus validation accuracy after the last epoch: "
-        f"{statistics.mean(own):+.2f} points on average"
+        f"{statistics.mean(own):+z.2f} points on average"
     )
     if before is not None:
         change = difference(own, gaps(before.here), settings)
-        said += f", {statistics.mean(gaps(before.here)):+.2f} a rung before"
+        said += f", {statistics.mean(gaps(before.here)):+z.2f} a rung before"
         if change.interval is not None:
             verdict = "" if change.is_clear else ", no measurable change"
             said += f" ({change.evidence}{verdict})"
@@ -242,7 +255,8 @@ def _stability(rung: Rung, before: Rung | None, settings: StudySettings) -> str:
         return ""
     fall = _fall(rung.here, settings)
     images = SPLITS[settings.dataset].validation
-    noise = CLEAR * standard_error(rung.here.mean, images)
+    accuracy = statistics.mean(run.sustained for run in ended(rung.here))
+    noise = CLEAR * standard_error(accuracy, images)
     verdict = (
         f"more than two standard errors of one measurement ({noise:.2f}): it is unsteady"
         if fall > noise
@@ -257,7 +271,7 @@ def _stability(rung: Rung, before: Rung | None, settings: StudySettings) -> str:
 
 
 def _fall(tried: Tried, settings: StudySettings) -> float:
-    return max(largest_fall(_last(run, settings)) for run in tried.runs)
+    return max(largest_fall(_last(run, settings)) for run in ended(tried))
 
 
 def _time(rung: Rung, before: Rung | None) -> str:
