@@ -68,7 +68,10 @@ def _most(rung: Rung, effect: Difference, sustained: str) -> str:
     if effect.points <= 0:
         return "no change raised the sustained accuracy"
     if effect.interval is not None and not effect.is_clear:
-        return f"no single change had a measurable effect; the largest came with {rung.added.words}, {sustained}"
+        return (
+            f"no single change had a measurable effect; the largest came with {rung.added.words}, "
+            f"{sustained}"
+        )
     seeds = " (single runs, which may be chance)" if effect.interval is None else ""
     return f"{rung.added.words} brought most, {sustained}{seeds}"
 

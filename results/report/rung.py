@@ -217,8 +217,8 @@ def _diverged(here: Tried) -> str:
         return ""
     return (
         f"{broken} of {count(len(here.runs), 'training')} diverged (the loss was no number any "
-        f"more): what counts of them is the accuracy of the epochs until then. Gap, last epochs and "
-        f"time leave them out."
+        f"more): what counts of them is the accuracy of the epochs until then. Gap, last epochs "
+        f"and time leave them out."
     )
 
 
