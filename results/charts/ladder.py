@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from results.charts.chart import BLUE, GREY, RED, Axis, Chart, Intervals, Line, Mark, Points, Rule
+from results.charts.chart import BLUE, ORANGE, RED, Axis, Chart, Intervals, Line, Mark, Points, Rule
 from results.difference import worths
 from results.intervals import CONFIDENCE
 from results.ladder import Ladder, Rung
@@ -40,12 +40,12 @@ def ladder_chart(ladder: Ladder, settings: StudySettings) -> Chart:
     means = [each.here.mean for each in rungs]
     marks: tuple[Mark, ...] = (
         Rule(settings.target, f"target {settings.target:g}%", axis="x", colour=RED),
-        Line(means, range(len(rungs)), "mean", BLUE, width=1.2, dots=7),
+        Line(means, range(len(rungs)), "mean", BLUE, width=1.2, dots=5),
         Points(
             [value for value, _ in seeds],
             [row for _, row in seeds],
             "a seed",
-            GREY,
+            ORANGE,
             size=4,
             opacity=0.9,
             names=[f"{names[row]}: {value:.2f}%" for value, row in seeds],

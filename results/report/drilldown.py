@@ -1,6 +1,7 @@
 """The report of a drill-down: what each step and each ingredient brought, and how sure that is."""
 
 import datetime
+import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 
@@ -108,14 +109,17 @@ def _overview(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> li
     if not ladder.rungs:
         return ["There is nothing to show yet."]
     rows = [_row(ladder, place, settings) for place in range(len(ladder.rungs))]
+    effect = (
+        "effect" if len(ladder.rungs[0].here.runs) == 1 else f"effect, {CONFIDENCE:.0%} interval"
+    )
     header = (
-        *("rung", "change", "parameters", "sustained %", "effect, points", "gap, points"),
-        *("scatter, points", "seconds"),
+        *("rung", "change", "parameters", "sustained %"),
+        *(effect, "gap", "scatter", "seconds"),
     )
     return [
         table(header, rows),
         pictures.chart("ladder", ladder_chart(ladder, settings)),
-        protocol(ladder, settings),
+        bullets([*protocol(ladder, settings), *evidence(ladder)]),
     ]
 
 
@@ -129,7 +133,7 @@ def _row(ladder: Ladder, place: int, settings: StudySettings) -> tuple[str, ...]
         step(ladder, place, settings).cell if place else "",
         *(
             (
-                mean_sd(gaps(rung.here)),
+                f"{statistics.mean(gaps(rung.here)):+z.2f}",
                 f"{scatter(rung.here, settings):.2f}",
                 f"{seconds(rung.here):.3g}",
             )
@@ -139,30 +143,41 @@ def _row(ladder: Ladder, place: int, settings: StudySettings) -> tuple[str, ...]
     )
 
 
-def protocol(ladder: Ladder, settings: StudySettings) -> str:
-    """How the numbers are made, and what their names mean."""
+def protocol(ladder: Ladder, settings: StudySettings) -> list[str]:
+    """How the numbers are made, and what their names mean, in sentences."""
     split, seeds = SPLITS[settings.dataset], len(ladder.rungs[0].here.runs)
-    sure = (
-        f"Effects are differences to the rung before, with {CONFIDENCE:.0%} Welch intervals over "
-        f"seeds; the same seed starts different networks differently, so seeds are not paired. An "
-        f"interval holds for all that was tried at its step at once (Bonferroni). "
-        if seeds > 1
-        else "One seed each: a single run tells no scatter, so there are no intervals, and any "
-        "difference may be chance. `--seeds` asks for more. "
-    )
-    return (
+    last = f"the last {count(settings.sustain, 'epoch')}"
+    return [
         f"Every network was trained on {split.training - split.validation:,} images of "
         f"{settings.dataset} for {count(settings.epochs, 'epoch')} and measured on "
-        f"{split.validation:,} others (validation), from {count(seeds, 'seed')}, the same for all; "
-        f"the test images were not used. *Sustained* is the lowest accuracy of the last "
-        f"{count(settings.sustain, 'epoch')}, *gap* the training minus the validation accuracy at "
-        f"the end, both{' mean ± standard deviation' if seeds > 1 else ''} over seeds; *scatter* "
-        f"is the highest minus the lowest accuracy of the last {count(settings.sustain, 'epoch')}; "
-        f"*seconds* are those of one training, the median. {sure}At each step the change with the "
-        f"highest sustained accuracy was kept, by the same validation images: the gains of what "
-        f"was kept are slightly optimistic. What is within one standard error of the highest is a "
-        f"tie, which fewer parameters win, then fewer multiply-accumulates."
+        f"{split.validation:,} others (validation), from {count(seeds, 'seed')}"
+        f"{', the same for all' if seeds > 1 else ''}. The test images were not used.",
+        f"*Sustained*: the lowest accuracy of {last}"
+        f"{', mean ± standard deviation over seeds' if seeds > 1 else ''}. *Gap*: training minus "
+        f"validation accuracy after the last epoch; *scatter*: the highest minus the lowest "
+        f"accuracy of {last}; both in points, the mean over seeds. *Seconds*: of one training, the "
+        f"median.",
+    ]
+
+
+def evidence(ladder: Ladder) -> list[str]:
+    """How sure effects are, and how changes were chosen, in sentences."""
+    sure = (
+        f"*Effect*: the difference to the rung before, with a {CONFIDENCE:.0%} Welch interval over "
+        f"seeds, which holds for all that was tried at its step at once (Bonferroni). Seeds are "
+        f"not paired: the same seed starts different networks differently."
+        if len(ladder.rungs[0].here.runs) > 1
+        else "*Effect*: the difference to the rung before. A single run tells no scatter: there "
+        "are no intervals, and any difference may be chance. `--seeds` asks for more runs."
     )
+    return [
+        sure,
+        "At each step the change with the highest sustained accuracy was kept. What is within one "
+        "standard error of it is a tie, which fewer parameters win, then fewer "
+        "multiply-accumulates.",
+        "Changes were chosen by the same validation images that they are measured on: the gains of "
+        "what was kept are slightly optimistic.",
+    ]
 
 
 def _rung(ladder: Ladder, place: int, settings: StudySettings) -> list[str]:
