@@ -22,6 +22,11 @@ def count(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
+def capital(text: str) -> str:
+    """The text as the beginning of a sentence."""
+    return text[:1].upper() + text[1:]
+
+
 def _is_number(text: str) -> bool:
     return not text or text[0].isdigit() or text[0] in "-+±" or text.startswith("**")
 

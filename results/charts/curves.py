@@ -16,7 +16,7 @@ from results.charts.chart import (
     Rule,
 )
 from results.charts.limits import DOTS, accuracy_limits, epoch_axis
-from results.markdown import count
+from results.markdown import capital, count
 from results.record import TrialRecord
 from results.selection import complete, merit
 from results.settings import StudySettings
@@ -71,12 +71,12 @@ def curves_chart(records: Sequence[TrialRecord], settings: StudySettings) -> Cha
 
 def trial_chart(record: TrialRecord, settings: StudySettings) -> Chart:
     """Accuracy on training images, and on those it is measured on, after each epoch."""
-    title = _capital(record.title)
+    title = capital(record.title)
     epoch, accuracy = epoch_axis(settings), Axis("accuracy, %", "accuracy")
     history = record.history
     if not history:
         return Chart(title, epoch, accuracy, (), title, empty="This trial has not been trained.")
-    title = f"{_capital(record.title)}, {record.params:,} parameters"
+    title = f"{capital(record.title)}, {record.params:,} parameters"
     if record.state == "pruned":
         title += f": stopped after epoch {len(history)}"
     epochs, measured = _accuracies(record)
@@ -104,10 +104,6 @@ def trial_chart(record: TrialRecord, settings: StudySettings) -> Chart:
         f"Accuracy of {record.title} by epoch; it sustained {sustained:.2f}% on "
         f"{settings.measured_on} images over its last {len(window)} epochs.",
     )
-
-
-def _capital(title: str) -> str:
-    return title[0].upper() + title[1:]
 
 
 def _accuracies(record: TrialRecord) -> tuple[list[int], list[float]]:

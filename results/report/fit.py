@@ -1,6 +1,7 @@
 """How training and validation compare, and how the last epochs went: of the most accurate trial."""
 
 import math
+from collections.abc import Sequence
 
 from results.intervals import standard_error
 from results.markdown import count
@@ -23,7 +24,7 @@ def fit(found: Findings) -> str:
     training, validation = last.train_accuracy, last.accuracy
     gap = training - validation
     noise = standard_error(validation, split.validation)
-    differently = _counted_differently(best)
+    differently = counted_differently(best)
     said = (
         f"In its last epoch the most accurate network (trial {best.number}) had {training:.2f}% of "
         f"the training images right, counted while it trained, and after it {validation:.2f}% of "
@@ -59,11 +60,11 @@ def steadiness(found: Findings) -> str:
     last = _last(found)
     if len(last) < 2:
         return ""
-    fall = max(max(last[:place]) - last[place] for place in range(1, len(last)))
+    fall = largest_fall(last)
     noise = CLEAR * standard_error(last[-1], found.split.validation)
     said = (
         f"Over its last {count(len(last), 'epoch')} its validation accuracy was {min(last):.2f} to "
-        f"{max(last):.2f}% and fell by at most {max(fall, 0):.2f} points"
+        f"{max(last):.2f}% and fell by at most {fall:.2f} points"
     )
     if fall > noise:
         return (
@@ -73,6 +74,12 @@ def steadiness(found: Findings) -> str:
     if still_rising(found):
         return ""
     return f"{said}, no more than two standard errors ({noise:.2f}): it is steady."
+
+
+def largest_fall(accuracies: Sequence[float]) -> float:
+    """From the highest so far to a later one, in points; 0 if they never fall."""
+    falls = [max(accuracies[:place]) - accuracies[place] for place in range(1, len(accuracies))]
+    return max(0.0, *falls) if falls else 0.0
 
 
 def still_rising(found: Findings) -> list[float]:
@@ -122,7 +129,7 @@ def _last(found: Findings) -> list[float]:
     return [each.accuracy for each in history[-found.settings.sustain :]]
 
 
-def _counted_differently(record: TrialRecord) -> str:
+def counted_differently(record: TrialRecord) -> str:
     """How training images were counted otherwise than validation images; empty if alike."""
     configuration = record.configuration
     drops = configuration.recipe.dropout > 0 and any(

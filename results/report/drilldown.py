@@ -1,0 +1,256 @@
+"""The report of a drill-down: what each step and each ingredient brought, and how sure that is."""
+
+import datetime
+import statistics
+from collections import defaultdict
+from collections.abc import Iterator
+
+from results.charts.ladder import change, ladder_chart, rung_name, worth_chart
+from results.difference import Difference, step, worths
+from results.intervals import CONFIDENCE
+from results.ladder import PLAIN, Ladder, Rung, Tried
+from results.markdown import bullets, capital, count, table
+from results.record import TrialRecord
+from results.report.finalist import layers
+from results.report.pictures import Pictures
+from results.report.report import Report, made_with
+from results.report.rung import ended, gaps, mean_sd, rung_parts, scatter, seconds, widths
+from results.settings import StudySettings
+from results.splits import SPLITS
+from space.ingredients import Ingredient, ingredients
+
+
+def make_drilldown_report(
+    title: str, ladder: Ladder, settings: StudySettings, made: datetime.datetime
+) -> Report:
+    """The report of a ladder as far as it is trained; `title`: of its configuration."""
+    pictures = Pictures()
+    heading = f"{title}: drill-down"
+    answer = headline(ladder, settings)
+    parts = [
+        f"# {heading}",
+        f"**{answer}**",
+        missing(ladder),
+        "## The ladder",
+        *_overview(ladder, settings, pictures),
+        *(part for place in range(len(ladder.rungs)) for part in _rung(ladder, place, settings)),
+        "## What each ingredient is worth",
+        *_worths(ladder, settings, pictures),
+        made_with(list(_runs(ladder)), ()),
+        f"Written by nas-search on {made:%Y-%m-%d at %H:%M} UTC.",
+    ]
+    text = "\n\n".join(each for each in parts if each) + "\n"
+    return Report(heading, answer, text, pictures.made)
+
+
+def headline(ladder: Ladder, settings: StudySettings) -> str:
+    """Which change brought most, and what all brought, in a sentence or two."""
+    if not ladder.rungs:
+        return "No rung of the ladder is trained yet."
+    start, end = ladder.rungs[0].here.mean, ladder.rungs[-1].here.mean
+    so_far = "So far: " if ladder.missing else ""
+    if len(ladder.rungs) == 1:
+        return f"{so_far}the plainest ancestor sustains {start:.2f}%."
+    steps = {place: step(ladder, place, settings) for place in range(1, len(ladder.rungs))}
+    clear = {place: each for place, each in steps.items() if each.is_clear} or steps
+    most = max(clear, key=lambda place: clear[place].points)
+    sustained = (
+        f"from {ladder.rungs[most - 1].here.mean:.2f} to {ladder.rungs[most].here.mean:.2f}% "
+        f"sustained"
+    )
+    said = so_far + capital(_most(ladder.rungs[most], steps[most], sustained))
+    if len(steps) > 1:
+        said += f". All {len(steps)} changes together: from {start:.2f} to {end:.2f}%"
+    return f"{said}."
+
+
+def _most(rung: Rung, effect: Difference, sustained: str) -> str:
+    assert rung.added is not None  # only the first rung adds nothing
+    if effect.points <= 0:
+        return "no change raised the sustained accuracy"
+    if effect.interval is not None and not effect.is_clear:
+        return (
+            f"no single change had a measurable effect; the largest came with {rung.added.words}, "
+            f"{sustained}"
+        )
+    seeds = " (single runs, which may be chance)" if effect.interval is None else ""
+    return f"{rung.added.words} brought most, {sustained}{seeds}"
+
+
+def missing(ladder: Ladder) -> str:
+    """What is to be trained next; empty if the drill-down is complete."""
+    if not ladder.missing:
+        return ""
+    seeds: dict[str, list[str]] = defaultdict(list)
+    for each in ladder.missing:
+        seeds[each.name].append(str(each.seed))
+    named = [f"{_words(ladder, name)} (seed {', '.join(own)})" for name, own in seeds.items()]
+    return (
+        f"Not finished: {count(len(ladder.missing), 'training')} of the next step "
+        f"{'is' if len(ladder.missing) == 1 else 'are'} missing: {'; '.join(named)}. The same "
+        f"`nas-search drilldown` command goes on from here."
+    )
+
+
+def _words(ladder: Ladder, name: str) -> str:
+    """What a configuration has more, or less, than the last rung."""
+    if name == PLAIN and not ladder.rungs:
+        return "the plainest ancestor"
+    words = {each.name: each.words for each in ingredients(ladder.configuration)}
+    names = frozenset() if name == PLAIN else frozenset(name.split("+"))
+    here = ladder.rungs[-1].here.names
+    added, removed = names - here, here - names
+    return ", ".join(
+        [*(f"+ {words[each]}" for each in added), *(f"without {words[each]}" for each in removed)]
+    )
+
+
+def _overview(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> list[str]:
+    if not ladder.rungs:
+        return ["There is nothing to show yet."]
+    rows = [_row(ladder, place, settings) for place in range(len(ladder.rungs))]
+    effect = (
+        "effect" if len(ladder.rungs[0].here.runs) == 1 else f"effect, {CONFIDENCE:.0%} interval"
+    )
+    header = (
+        *("rung", "change", "parameters", "sustained %"),
+        *(effect, "gap", "scatter", "seconds"),
+    )
+    return [
+        table(header, rows),
+        pictures.chart("ladder", ladder_chart(ladder, settings)),
+        bullets([*protocol(ladder, settings), *evidence(ladder)]),
+    ]
+
+
+def _row(ladder: Ladder, place: int, settings: StudySettings) -> tuple[str, ...]:
+    rung = ladder.rungs[place]
+    return (
+        str(place + 1),
+        change(rung),
+        f"{rung.here.params:,}",
+        mean_sd(rung.here.sustained),
+        step(ladder, place, settings).cell if place else "",
+        *(
+            (
+                f"{statistics.mean(gaps(rung.here)):+z.2f}",
+                f"{scatter(rung.here, settings):.2f}",
+                f"{seconds(rung.here):.3g}",
+            )
+            if ended(rung.here)
+            else ("", "", "")
+        ),
+    )
+
+
+def protocol(ladder: Ladder, settings: StudySettings) -> list[str]:
+    """How the numbers are made, and what their names mean, in sentences."""
+    split, seeds = SPLITS[settings.dataset], len(ladder.rungs[0].here.runs)
+    last = f"the last {count(settings.sustain, 'epoch')}"
+    return [
+        f"Every network was trained on {split.training - split.validation:,} images of "
+        f"{settings.dataset} for {count(settings.epochs, 'epoch')} and measured on "
+        f"{split.validation:,} others (validation), from {count(seeds, 'seed')}"
+        f"{', the same for all' if seeds > 1 else ''}. The test images were not used.",
+        f"*Sustained*: the lowest accuracy of {last}"
+        f"{', mean ± standard deviation over seeds' if seeds > 1 else ''}. *Gap*: training minus "
+        f"validation accuracy after the last epoch; *scatter*: the highest minus the lowest "
+        f"accuracy of {last}; both in points, the mean over seeds. *Seconds*: of one training, the "
+        f"median.",
+    ]
+
+
+def evidence(ladder: Ladder) -> list[str]:
+    """How sure effects are, and how changes were chosen, in sentences."""
+    sure = (
+        f"*Effect*: the difference to the rung before, with a {CONFIDENCE:.0%} Welch interval over "
+        f"seeds, which holds for all that was tried at its step at once (Bonferroni). Seeds are "
+        f"not paired: the same seed starts different networks differently."
+        if len(ladder.rungs[0].here.runs) > 1
+        else "*Effect*: the difference to the rung before. A single run tells no scatter: there "
+        "are no intervals, and any difference may be chance. `--seeds` asks for more runs."
+    )
+    return [
+        sure,
+        "At each step the change with the highest sustained accuracy was kept. What is within one "
+        "standard error of it is a tie, which fewer parameters win, then fewer "
+        "multiply-accumulates.",
+        "Changes were chosen by the same validation images that they are measured on: the gains of "
+        "what was kept are slightly optimistic.",
+    ]
+
+
+def _rung(ladder: Ladder, place: int, settings: StudySettings) -> list[str]:
+    rung = ladder.rungs[place]
+    parts = [f"## Rung {rung_name(place + 1, rung)}", *rung_parts(ladder, place, settings)]
+    if place in (0, len(ladder.rungs) - 1):
+        parts += ["### Layers", layers(rung.here.runs[0].configuration.architecture)]
+    return parts
+
+
+def _worths(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> list[str]:
+    found = worths(ladder, settings)
+    if not found:
+        return [
+            "It follows when the ladder is trained: each ingredient is then taken out by itself."
+            if ladder.missing
+            else "The configuration has no ingredient that could be taken out."
+        ]
+    whole = ladder.rungs[-1].here
+    rows = [
+        (each.words, f"{without.params:,}", mean_sd(without.sustained), effect.cell)
+        for each, without, effect in found
+    ]
+    header = ("without", "parameters", "sustained %", "the whole has more, points")
+    refitted = [each.words for each, without, _ in found if widths(without) != widths(whole)]
+    return [
+        f"Each ingredient taken out of the whole configuration by itself, which sustains "
+        f"{mean_sd(whole.sustained)}% with {count(whole.params, 'parameter')}:",
+        table(header, rows),
+        pictures.chart("worth", worth_chart(ladder, settings)),
+        bullets(
+            [
+                *_judged(whole, found),
+                f"The layers got other widths without {_list(refitted)}, to fit the parameter "
+                f"budget: that effect is of both."
+                if refitted
+                else "",
+            ]
+        ),
+    ]
+
+
+def _judged(whole: Tried, found: list[tuple[Ingredient, Tried, Difference]]) -> Iterator[str]:
+    """Sentences: what helps, what harms, what has no measurable effect."""
+    if all(effect.interval is None for _, _, effect in found):
+        yield (
+            "One run tells no scatter: which of these differences are effects of the ingredient "
+            "can't be said."
+        )
+        return
+    for each, without, effect in found:
+        if effect.is_clear:
+            yield (
+                f"Without {each.words} the whole sustains {without.mean:.2f} instead of "
+                f"{whole.mean:.2f}%: it is worth {effect.points:+.2f} points ({effect.evidence})."
+            )
+    unclear = [each.words for each, _, effect in found if not effect.is_clear]
+    if unclear:
+        yield (
+            f"No measurable effect in the whole configuration: {_list(unclear)} (the intervals "
+            f"include 0). An effect smaller than the intervals can't be ruled out."
+        )
+
+
+def _list(words: list[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _runs(ladder: Ladder) -> Iterator[TrialRecord]:
+    """Every training of the ladder."""
+    for rung in ladder.rungs:
+        yield from rung.here.runs
+        for _, other in rung.others:
+            yield from other.runs
+    for _, without in ladder.removals:
+        yield from without.runs
