@@ -167,7 +167,7 @@ def search(context: "Context") -> None:
 
 def work_off(context: "Context") -> None:
     """Trains the trials that wait in the queue until none waits or runs."""
-    from results.ledger import NothingWaits
+    from results.ledger import NothingWaits, refresh
     from search.clock import Lap
     from search.objective import GivenObjective
 
@@ -179,8 +179,11 @@ def work_off(context: "Context") -> None:
             try:
                 _train_one(context.study, objective)
             except NothingWaits:
-                _, running = context.register.counts()
-                if not running:
+                refresh(context.study)
+                states = context.register.states()
+                if "waiting" in states:  # queued since this process looked
+                    continue
+                if "running" not in states:
                     return
                 dead.hand_back()  # a trial of a process that is gone waits again
                 with clock.measuring("waiting"):

@@ -60,6 +60,16 @@ def networks() -> dict[str, object]:
     return {"small": SMALL, "other": OTHER}
 
 
+def test_what_is_found_missing_later_is_trained_too(tmp_path: Path) -> None:
+    def missing(found: list[TrialRecord]) -> list[Given]:
+        every = [Given(name, 0, each) for name, each in networks().items()]
+        return untrained(found, every[: len(found) + 1])
+
+    found = records(train_given(plan(tmp_path), missing))
+    assert [each.attributes["name"] for each in found] == ["small", "other"]
+    assert {each.state for each in found} == {"complete"}
+
+
 def test_each_is_trained_once_whatever_was_there_before(trained: list[TrialRecord]) -> None:
     assert [(each.attributes["name"], each.attributes["seed"]) for each in trained] == [
         ("small", 0),
