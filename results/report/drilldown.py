@@ -108,39 +108,43 @@ def _words(ladder: Ladder, name: str) -> str:
 def _overview(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> list[str]:
     if not ladder.rungs:
         return ["There is nothing to show yet."]
-    rows = [_row(ladder, place, settings) for place in range(len(ladder.rungs))]
-    effect = (
-        "effect" if len(ladder.rungs[0].here.runs) == 1 else f"effect, {CONFIDENCE:.0%} interval"
-    )
-    header = (
-        *("rung", "change", "parameters", "sustained %"),
-        *(effect, "gap", "scatter", "seconds"),
-    )
     return [
-        table(header, rows),
+        _ladder_table(ladder, settings),
         pictures.chart("ladder", ladder_chart(ladder, settings)),
+        _course_table(ladder, settings),
         bullets([*protocol(ladder, settings), *evidence(ladder)]),
     ]
 
 
-def _row(ladder: Ladder, place: int, settings: StudySettings) -> tuple[str, ...]:
-    rung = ladder.rungs[place]
-    return (
-        str(place + 1),
-        change(rung),
-        f"{rung.here.params:,}",
-        mean_sd(rung.here.sustained),
-        step(ladder, place, settings).cell if place else "",
-        *(
-            (
-                f"{statistics.mean(gaps(rung.here)):+z.2f}",
-                f"{scatter(rung.here, settings):.2f}",
-                f"{seconds(rung.here):.3g}",
-            )
-            if ended(rung.here)
-            else ("", "", "")
-        ),
-    )
+def _ladder_table(ladder: Ladder, settings: StudySettings) -> str:
+    rows = [
+        (
+            str(place + 1),
+            change(rung),
+            f"{rung.here.params:,}",
+            mean_sd(rung.here.sustained),
+            step(ladder, place, settings).cell if place else "",
+        )
+        for place, rung in enumerate(ladder.rungs)
+    ]
+    return table(("rung", "change", "parameters", "sustained %", "effect, points"), rows)
+
+
+def _course_table(ladder: Ladder, settings: StudySettings) -> str:
+    """How the trainings went; a rung where all diverged has no such figures."""
+    rows = [
+        (
+            str(place),
+            change(rung),
+            f"{statistics.mean(gaps(rung.here)):+z.2f}",
+            f"{scatter(rung.here, settings):.2f}",
+            f"{seconds(rung.here):.3g}",
+        )
+        if ended(rung.here)
+        else (str(place), change(rung), "", "", "")
+        for place, rung in enumerate(ladder.rungs, 1)
+    ]
+    return table(("rung", "change", "gap, points", "scatter, points", "seconds"), rows)
 
 
 def protocol(ladder: Ladder, settings: StudySettings) -> list[str]:
