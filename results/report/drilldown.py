@@ -50,7 +50,7 @@ def headline(ladder: Ladder, settings: StudySettings) -> str:
     start, end = ladder.rungs[0].here.mean, ladder.rungs[-1].here.mean
     so_far = "So far: " if ladder.missing else ""
     if len(ladder.rungs) == 1:
-        return f"{so_far}the plainest ancestor sustains {start:.2f}%."
+        return capital(f"{so_far}the plainest ancestor sustains {start:.2f}%.")
     steps = {place: step(ladder, place, settings) for place in range(1, len(ladder.rungs))}
     clear = {place: each for place, each in steps.items() if each.is_clear} or steps
     most = max(clear, key=lambda place: clear[place].points)
@@ -58,7 +58,7 @@ def headline(ladder: Ladder, settings: StudySettings) -> str:
         f"from {ladder.rungs[most - 1].here.mean:.2f} to {ladder.rungs[most].here.mean:.2f}% "
         f"sustained"
     )
-    said = so_far + capital(_most(ladder.rungs[most], steps[most], sustained))
+    said = capital(so_far + _most(ladder.rungs[most], steps[most], sustained))
     if len(steps) > 1:
         said += f". All {len(steps)} changes together: from {start:.2f} to {end:.2f}%"
     return f"{said}."

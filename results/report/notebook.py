@@ -77,7 +77,7 @@ rungs.agg(
 )"""
 
 _PLOT = """\
-plt.scatter(table["sustained"], table["rung"], label="a seed")
+plt.scatter(table["sustained"], table["rung"], color="tab:orange", label="a seed")
 means = rungs["sustained"].mean()
 plt.plot(means, means.index, label="mean")
 plt.axvline({target}, color="tab:red", linestyle=":", label="target {target}%")

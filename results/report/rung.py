@@ -68,7 +68,11 @@ def _target(ladder: Ladder, place: int, settings: StudySettings) -> str:
     if place == 0:
         return f"See what the plainest ancestor of the configuration sustains. In the end: {goal}."
     before = ladder.rungs[place - 1].here.mean
-    return f"Raise the sustained accuracy from {before:.2f}%; sought is {settings.target:g}%."
+    already = "" if before < settings.target else ", which is reached already"
+    return (
+        f"Raise the sustained accuracy from {before:.2f}%; the target is {settings.target:g}%"
+        f"{already}."
+    )
 
 
 def _results(here: Tried, settings: StudySettings) -> list[str]:
