@@ -50,17 +50,17 @@ def headline(ladder: Ladder, settings: StudySettings) -> str:
     start, end = ladder.rungs[0].here.mean, ladder.rungs[-1].here.mean
     so_far = "So far: " if ladder.missing else ""
     if len(ladder.rungs) == 1:
-        return f"{so_far}the plainest ancestor sustains {start:.2f}%."
+        return capital(f"{so_far}the plainest ancestor sustains {start:.2f}%.")
     steps = {place: step(ladder, place, settings) for place in range(1, len(ladder.rungs))}
-    clear = {place: each for place, each in steps.items() if each.is_clear} or steps
-    most = max(clear, key=lambda place: clear[place].points)
+    gains = {place: each for place, each in steps.items() if each.is_clear and each.points > 0}
+    most = max(gains or steps, key=lambda place: steps[place].points)
     sustained = (
         f"from {ladder.rungs[most - 1].here.mean:.2f} to {ladder.rungs[most].here.mean:.2f}% "
         f"sustained"
     )
-    said = so_far + capital(_most(ladder.rungs[most], steps[most], sustained))
+    said = capital(so_far + _most(ladder.rungs[most], steps[most], sustained))
     if len(steps) > 1:
-        said += f". All {len(steps)} changes together: from {start:.2f} to {end:.2f}%"
+        said += f". {len(steps)} changes together: from {start:.2f} to {end:.2f}%"
     return f"{said}."
 
 
@@ -70,7 +70,8 @@ def _most(rung: Rung, effect: Difference, sustained: str) -> str:
         return "no change raised the sustained accuracy"
     if effect.interval is not None and not effect.is_clear:
         return (
-            f"no single change had a measurable effect; the largest came with {rung.added.words}, "
+            f"no single change raised sustained accuracy measurably; most came with "
+            f"{rung.added.words}, "
             f"{sustained}"
         )
     seeds = " (single runs, which may be chance)" if effect.interval is None else ""
@@ -108,39 +109,43 @@ def _words(ladder: Ladder, name: str) -> str:
 def _overview(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> list[str]:
     if not ladder.rungs:
         return ["There is nothing to show yet."]
-    rows = [_row(ladder, place, settings) for place in range(len(ladder.rungs))]
-    effect = (
-        "effect" if len(ladder.rungs[0].here.runs) == 1 else f"effect, {CONFIDENCE:.0%} interval"
-    )
-    header = (
-        *("rung", "change", "parameters", "sustained %"),
-        *(effect, "gap", "scatter", "seconds"),
-    )
     return [
-        table(header, rows),
+        _ladder_table(ladder, settings),
         pictures.chart("ladder", ladder_chart(ladder, settings)),
+        _course_table(ladder, settings),
         bullets([*protocol(ladder, settings), *evidence(ladder)]),
     ]
 
 
-def _row(ladder: Ladder, place: int, settings: StudySettings) -> tuple[str, ...]:
-    rung = ladder.rungs[place]
-    return (
-        str(place + 1),
-        change(rung),
-        f"{rung.here.params:,}",
-        mean_sd(rung.here.sustained),
-        step(ladder, place, settings).cell if place else "",
-        *(
-            (
-                f"{statistics.mean(gaps(rung.here)):+z.2f}",
-                f"{scatter(rung.here, settings):.2f}",
-                f"{seconds(rung.here):.3g}",
-            )
-            if ended(rung.here)
-            else ("", "", "")
-        ),
-    )
+def _ladder_table(ladder: Ladder, settings: StudySettings) -> str:
+    rows = [
+        (
+            str(place + 1),
+            change(rung),
+            f"{rung.here.params:,}",
+            mean_sd(rung.here.sustained),
+            step(ladder, place, settings).cell if place else "",
+        )
+        for place, rung in enumerate(ladder.rungs)
+    ]
+    return table(("rung", "change", "parameters", "sustained %", "effect, points"), rows)
+
+
+def _course_table(ladder: Ladder, settings: StudySettings) -> str:
+    """How the trainings went; a rung where all diverged has no such figures."""
+    rows = [
+        (
+            str(place),
+            change(rung),
+            f"{statistics.mean(gaps(rung.here)):+z.2f}",
+            f"{scatter(rung.here, settings):.2f}",
+            f"{seconds(rung.here):.3g}",
+        )
+        if ended(rung.here)
+        else (str(place), change(rung), "", "", "")
+        for place, rung in enumerate(ladder.rungs, 1)
+    ]
+    return table(("rung", "change", "gap, points", "scatter, points", "seconds"), rows)
 
 
 def protocol(ladder: Ladder, settings: StudySettings) -> list[str]:
@@ -154,7 +159,8 @@ def protocol(ladder: Ladder, settings: StudySettings) -> list[str]:
         f"{', the same for all' if seeds > 1 else ''}. The test images were not used.",
         f"*Sustained*: the lowest accuracy of {last}"
         f"{', mean ± standard deviation over seeds' if seeds > 1 else ''}. *Gap*: training minus "
-        f"validation accuracy after the last epoch; *scatter*: the highest minus the lowest "
+        f"validation accuracy in the last epoch (training images are counted in its course, so it "
+        f"can be below 0); *scatter*: the highest minus the lowest "
         f"accuracy of {last}; both in points, the mean over seeds. *Seconds*: of one training, the "
         f"median.",
     ]

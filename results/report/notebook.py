@@ -77,7 +77,7 @@ rungs.agg(
 )"""
 
 _PLOT = """\
-plt.scatter(table["sustained"], table["rung"], label="a seed")
+plt.scatter(table["sustained"], table["rung"], color="tab:orange", label="a seed")
 means = rungs["sustained"].mean()
 plt.plot(means, means.index, label="mean")
 plt.axvline({target}, color="tab:red", linestyle=":", label="target {target}%")
@@ -146,7 +146,8 @@ def make_notebook(title: str, ladder: Ladder, settings: StudySettings) -> str:
     for number, cell in enumerate(cells, 1):
         cell.id = f"cell-{number}"  # drawn at random otherwise: the same ladder is the same file
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    return writes(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})) + "\n"
+    text: str = writes(v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}))
+    return f"{text}\n"
 
 
 def write_notebook(text: str, folder: Path) -> Path:

@@ -40,7 +40,7 @@ def ended(tried: Tried) -> list[TrialRecord]:
 
 
 def gaps(tried: Tried) -> list[float]:
-    """Training minus validation accuracy after the last epoch of each such run, in points."""
+    """Training minus validation accuracy in the last epoch of each such run, in points."""
     return [float(run.attributes["gap"]) for run in ended(tried)]
 
 
@@ -68,7 +68,11 @@ def _target(ladder: Ladder, place: int, settings: StudySettings) -> str:
     if place == 0:
         return f"See what the plainest ancestor of the configuration sustains. In the end: {goal}."
     before = ladder.rungs[place - 1].here.mean
-    return f"Raise the sustained accuracy from {before:.2f}%; sought is {settings.target:g}%."
+    already = "" if before < settings.target else ", which is reached already"
+    return (
+        f"Raise the sustained accuracy from {before:.2f}%; the target is {settings.target:g}%"
+        f"{already}."
+    )
 
 
 def _results(here: Tried, settings: StudySettings) -> list[str]:
@@ -234,7 +238,7 @@ def _params(rung: Rung, before: Rung | None) -> str:
 def _gap(rung: Rung, before: Rung | None, settings: StudySettings) -> str:
     own = gaps(rung.here)
     said = (
-        f"Training minus validation accuracy after the last epoch: "
+        f"Training minus validation accuracy in the last epoch: "
         f"{statistics.mean(own):+z.2f} points on average"
     )
     if before is not None:
@@ -257,11 +261,13 @@ def _stability(rung: Rung, before: Rung | None, settings: StudySettings) -> str:
     images = SPLITS[settings.dataset].validation
     accuracy = statistics.mean(run.sustained for run in ended(rung.here))
     noise = CLEAR * standard_error(accuracy, images)
-    verdict = (
-        f"more than two standard errors of one measurement ({noise:.2f}): it is unsteady"
-        if fall > noise
-        else f"no more than two standard errors of one measurement ({noise:.2f}): it is steady"
-    )
+    errors = f"two standard errors of one measurement ({noise:.2f})"
+    if fall > noise:
+        verdict = f"more than {errors}: it is unsteady"
+    elif scatter(rung.here, settings) > noise:
+        verdict = f"no more than {errors}, but rose by more: it was still getting better"
+    else:
+        verdict = f"no more than {errors}: it is steady"
     return (
         f"Over the last {count(settings.sustain, 'epoch')} validation accuracy varied by "
         f"{scatter(rung.here, settings):.2f} points (mean of the seeds"
