@@ -276,6 +276,22 @@ def test_the_charts_show_every_seed_and_every_ingredient(whole: Ladder) -> None:
     assert not worth_chart(ladder([], 1), SETTINGS).marks
 
 
+def test_the_charts_show_most_of_whatever_was_measured() -> None:
+    ends = {(): 30.0, **{(name,): 60.0 + place for place, name in enumerate(PARTS)}}
+    records = [run(names, seed, ends.get(names, 90.0)) for names in chosen() for seed in range(2)]
+    made = ladder(records, 2)
+    limits = ladder_chart(made, SETTINGS).x.limits
+    assert limits is not None
+    assert limits[0] < 30
+    assert worth_chart(made, SETTINGS).subtitle == "To the right: it helps."
+    failing = [
+        run(names, seed, None if "norm" in names else 10.0)
+        for names in chosen()
+        for seed in range(2)
+    ]
+    assert "Cut off at 2 points" in worth_chart(ladder(failing, 2), SETTINGS).subtitle
+
+
 def test_the_notebook_runs_from_top_to_bottom(whole: Ladder, tmp_path: Path) -> None:
     text = make_notebook("1.3", whole, SETTINGS)
     assert text == make_notebook("1.3", whole, SETTINGS)
