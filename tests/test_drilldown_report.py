@@ -130,7 +130,7 @@ def test_an_effect_that_chance_explains_is_never_the_headline() -> None:
 
 
 def test_a_clear_loss_does_not_hide_a_gain_that_is_not_clear() -> None:
-    ends = {(): [20.0, 30.0], ("dropout",): [90.0, 96.0]}
+    ends = {(): [20.0, 70.0], ("dropout",): [93.0, 93.1]}
     records = [
         run(names, seed, ends.get(names, [60.0, 60.1])[seed])
         for names in chosen()
@@ -138,9 +138,10 @@ def test_a_clear_loss_does_not_hide_a_gain_that_is_not_clear() -> None:
     ]
     made = ladder(records, 2)
     loss = step(made, 2, SETTINGS)
+    assert loss.is_clear
     assert loss.points < 0
     assert not step(made, 1, SETTINGS).is_clear
-    assert "measurably; most came with dropout, from 25.00 to 93.00%" in headline(made, SETTINGS)
+    assert "measurably; most came with dropout, from 45.00 to 93.05%" in headline(made, SETTINGS)
 
 
 def test_what_still_rises_is_not_called_steady() -> None:
@@ -273,6 +274,22 @@ def test_the_charts_show_every_seed_and_every_ingredient(whole: Ladder) -> None:
     assert len(intervals.middle) == len(PARTS)
     assert worth.summary.startswith("3 of 5")
     assert not worth_chart(ladder([], 1), SETTINGS).marks
+
+
+def test_the_charts_show_most_of_whatever_was_measured() -> None:
+    ends = {(): 30.0, **{(name,): 60.0 + place for place, name in enumerate(PARTS)}}
+    records = [run(names, seed, ends.get(names, 90.0)) for names in chosen() for seed in range(2)]
+    made = ladder(records, 2)
+    limits = ladder_chart(made, SETTINGS).x.limits
+    assert limits is not None
+    assert limits[0] < 30
+    assert worth_chart(made, SETTINGS).subtitle == "To the right: it helps."
+    failing = [
+        run(names, seed, None if "norm" in names else 10.0)
+        for names in chosen()
+        for seed in range(2)
+    ]
+    assert "Cut off at 2 points" in worth_chart(ladder(failing, 2), SETTINGS).subtitle
 
 
 def test_the_notebook_runs_from_top_to_bottom(whole: Ladder, tmp_path: Path) -> None:

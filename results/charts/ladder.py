@@ -1,6 +1,7 @@
 """Charts of a drill-down: what each rung sustains, and what each ingredient is worth."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from results.charts.chart import BLUE, ORANGE, RED, Axis, Chart, Intervals, Line, Mark, Points, Rule
@@ -16,7 +17,7 @@ edge, else all others would lie on one spot."""
 
 WIDEST = 2.0
 """Points. What reaches further, as that of an ingredient without which nothing is learned, runs out
-of the chart."""
+of the chart, unless most do."""
 
 
 def rung_name(number: int, rung: Rung) -> str:
@@ -51,7 +52,7 @@ def ladder_chart(ladder: Ladder, settings: StudySettings) -> Chart:
             names=[f"{names[row]}: {value:.2f}%" for value, row in seeds],
         ),
     )
-    limits = _limits([*(value for value, _ in seeds), settings.target])
+    limits = _limits([value for value, _ in seeds], settings.target)
     return Chart(
         title=title,
         x=Axis(f"sustained {settings.measured_on} accuracy, %", "accuracy", limits),
@@ -62,10 +63,10 @@ def ladder_chart(ladder: Ladder, settings: StudySettings) -> Chart:
     )
 
 
-def _limits(accuracies: Sequence[float]) -> tuple[float, float]:
+def _limits(accuracies: Sequence[float], target: float) -> tuple[float, float]:
     best = max(accuracies)
-    lowest = min(each for each in accuracies if 100 - each <= LARGEST_FACTOR * (100 - best) + 1)
-    return math.floor(10 * lowest - 1) / 10, best
+    shown = [each for each in accuracies if 100 - each <= LARGEST_FACTOR * (100 - best) + 1]
+    return math.floor(10 * min(*shown, target) - 1) / 10, max(best, target)
 
 
 def worth_chart(ladder: Ladder, settings: StudySettings) -> Chart:
@@ -77,6 +78,7 @@ def worth_chart(ladder: Ladder, settings: StudySettings) -> Chart:
     effects = [each for _, _, each in found]
     intervals = [each.interval or (each.points, each.points) for each in effects]
     low, high = zip(*intervals, strict=True)
+    widest = max(WIDEST, 2 * statistics.median(abs(each.points) for each in effects))
     of_one = all(each.interval is None for each in effects)
     clear = sum(each.is_clear for each in effects)
     label = (
@@ -88,7 +90,7 @@ def worth_chart(ladder: Ladder, settings: StudySettings) -> Chart:
         title=title,
         x=Axis(
             "points of sustained accuracy",
-            limits=(max(-WIDEST, min(0.0, *low) - 0.05), min(WIDEST, max(0.0, *high) + 0.05)),
+            limits=(max(-widest, min(0.0, *low) - 0.05), min(widest, max(0.0, *high) + 0.05)),
         ),
         y=Axis(categories=tuple(f"{each.words} {effect.points:+.2f}" for each, _, effect in found)),
         marks=(
@@ -103,7 +105,7 @@ def worth_chart(ladder: Ladder, settings: StudySettings) -> Chart:
             ),
         ),
         summary=f"{clear} of {count(len(found), 'ingredient')} make a difference that is clear.",
-        subtitle=f"To the right: it helps. Beyond {WIDEST:g} points it runs out of the chart."
-        if max(map(abs, (*low, *high))) > WIDEST
+        subtitle=f"To the right: it helps. Cut off at {widest:.3g} points."
+        if max(map(abs, (*low, *high))) > widest
         else "To the right: it helps.",
     )
