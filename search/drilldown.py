@@ -60,9 +60,9 @@ def drilldown(
 
     From its plainest ancestor (no normalisation, a large final kernel, no augmentation, a constant
     learning rate) to itself: at each rung every change that is left is tried from several seeds,
-    and the one that helps most on validation images is kept. At the end each is taken out again by
-    itself. DIR (default: drilldowns/NAME in --out) gets a page, Markdown and a notebook. The same
-    command goes on where it stopped.
+    and the one that helps most (or hurts least) on validation images is added. At the end each is
+    taken out again by itself. DIR (default: drilldowns/NAME in --out) gets a page, Markdown and a
+    notebook. The same command goes on where it stopped.
     """
     if sum(each is not None for each in (trial, choice, known)) > 1:
         raise click.UsageError("give one of --trial, --best, --smallest and --from")
@@ -73,11 +73,10 @@ def drilldown(
 
     import datetime
 
-    from results.report.drilldown import make_drilldown_report
-    from results.report.notebook import make_notebook, write_notebook
-
     from results.ladder import climb
     from results.record import records
+    from results.report.drilldown import make_drilldown_report
+    from results.report.notebook import make_notebook, write_notebook
     from results.report.write import write_report
     from search.run import train_given
 
