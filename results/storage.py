@@ -35,7 +35,12 @@ class _Connection(sqlite3.Connection):
 
 def default_url(out: Path) -> str:
     """The URL of the SQLite file in the output folder."""
-    return f"sqlite:///{(out / 'nas-search.db').absolute()}"
+    return f"sqlite:///{default_file(out).absolute()}"
+
+
+def default_file(out: Path) -> Path:
+    """The SQLite file in the output folder."""
+    return out / "nas-search.db"
 
 
 def open_storage(url: str, *, create: bool) -> "optuna.storages.RDBStorage":

@@ -8,7 +8,7 @@ import click
 
 from results.errors import NasSearchError
 from search.drilldown import drilldown
-from search.options import open_study, report_folder, study_options
+from search.options import RUNS, holds_studies, open_study, report_folder, study_options
 from search.replay import replay
 
 
@@ -172,8 +172,8 @@ def report(
 ) -> None:
     """Write what a study found as one HTML page, and as Markdown, to DIR.
 
-    DIR is reports/STUDY in --out if it is not given; an older report there is replaced. Also works
-    while the search is going on.
+    DIR is reports/STUDY in --out if it is not given; an older report there is replaced. A folder
+    that no search wrote to can also be named as --out DIR. Also works while the search is going on.
     """
     import datetime
 
@@ -186,6 +186,8 @@ def report(
     from results.storage import settings_of
     from search.data import find_at_hand
 
+    if folder is None and out != RUNS and not holds_studies(out):
+        folder, out = out, RUNS
     opened = open_study(study, storage, out)
     folder = folder or report_folder(out, opened.study_name)
     settings, runs = settings_of(opened), confirmations(opened)

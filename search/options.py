@@ -21,6 +21,10 @@ STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """Also names a folder. Studies can be given other names by other programs."""
 
 
+RUNS = Path("runs")
+"""Where everything is written by default."""
+
+
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that name a study, for every command."""
     options = [
@@ -39,7 +43,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--out",
             type=click.Path(file_okay=False, path_type=Path),
-            default=Path("runs"),
+            default=RUNS,
             show_default=True,
             help="Folder for the default database, checkpoints and records.",
         ),
@@ -104,6 +108,13 @@ def open_study(study: str | None, storage: str | None, out: Path) -> "optuna.Stu
     opened = open_storage(url, create=False)
     with storage_errors(shown_url(url)):
         return with_ledger(load_study(opened, study))
+
+
+def holds_studies(out: Path) -> bool:
+    """Whether a search without `--storage` wrote to this folder."""
+    from results.storage import default_file
+
+    return default_file(out).exists()
 
 
 def report_folder(out: Path, study: str) -> Path:

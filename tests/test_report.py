@@ -393,3 +393,12 @@ def with_history(record: TrialRecord) -> TrialRecord:
     """A complete trial with the curve that a search would have left."""
     accuracies = [record.sustained - 0.1 * (15 - epoch) for epoch in range(1, 16)]
     return trained(record.number, accuracies, parameters=record.parameters)
+
+
+def test_out_names_the_folder_of_the_page_where_no_search_wrote(
+    finished: CommandLine, tmp_path: Path
+) -> None:
+    done = finished("report", "--out", str(tmp_path / "page"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "page" / "report.html").is_file()
+    assert str(tmp_path / "page" / "report.md") in done.stdout
