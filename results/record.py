@@ -79,7 +79,7 @@ class TrialRecord:
     def title(self) -> str:
         """What a person calls it."""
         given = Given.of(self.attributes)
-        return f"{given.name}, seed {given.seed}" if given else f"trial {self.number}"
+        return given.title if given else f"trial {self.number}"
 
     @property
     def params(self) -> int:
@@ -134,6 +134,11 @@ class Given:
 
     KEY: ClassVar[str] = "given"
     """The trial attribute that holds it."""
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return f"{self.name}, seed {self.seed}"
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> "Given | None":

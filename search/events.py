@@ -10,11 +10,15 @@ from search.task import Task
 
 @dataclass(frozen=True)
 class Started:
-    """Training of a trial, or of a confirmation (with its seed), has begun."""
+    """Training of a trial, or of a confirmation (with its seed), has begun.
+
+    `title`: what a person calls it, if not by its number.
+    """
 
     trial: int
     params: int
     seed: int | None = None
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,7 @@ State = Literal["complete", "pruned", "failed", "duplicate"]
 class Finished:
     """A training is over. `sustained` in percent; None where there is none.
 
-    `is_complete`: it went through all epochs; a duplicate may or may not.
+    `is_complete`: it went through all epochs; a duplicate may or may not. `title` as in `Started`.
     """
 
     trial: int
@@ -44,6 +48,7 @@ class Finished:
     note: str = ""
     seed: int | None = None
     is_complete: bool = False
+    title: str = ""
 
 
 @dataclass(frozen=True)

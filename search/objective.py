@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from optuna import TrialPruned
@@ -77,7 +78,9 @@ class Objective(ABC):
 
     def __call__(self, trial: "optuna.Trial") -> float:
         configuration, params = self._draw(trial)
-        self._tell(Started(trial.number, params))
+        given = Given.of(trial.user_attrs)
+        title = given.title if given else ""
+        self._tell(Started(trial.number, params, title=title))
         try:
             ended = self._evaluate(trial, configuration, params)
         except UpdateFinishedTrialError:  # taken for dead by another process, which queued it again
@@ -91,9 +94,9 @@ class Objective(ABC):
         except Exception as error:
             message = _one_line(error)
             trial.set_user_attr("error", message)
-            self._tell(Finished(trial.number, "failed", params, None, message))
+            self._tell(Finished(trial.number, "failed", params, None, message, title=title))
             raise TrialError(message) from error
-        self._tell(ended)
+        self._tell(replace(ended, title=title))
         if not ended.is_complete or ended.sustained is None:
             raise TrialPruned(ended.note)
         return self._settings.score(ended.sustained, params)

@@ -185,6 +185,8 @@ class Bars:
 
 def label(event: Started | EpochDone | Finished | CutOff) -> str:
     """The training an event is about."""
+    if isinstance(event, Started | Finished) and event.title:
+        return event.title
     return f"trial {event.trial}" + (f" seed {event.seed}" if event.seed is not None else "")
 
 

@@ -111,6 +111,7 @@ def test_a_replay_goes_on_where_it_stopped(nas_search: CommandLine) -> None:
     assert second["seeds"] == [0, 1]
     assert second["accuracies"][:1] == first[0]["accuracies"]
     assert "not what was published" in both.stderr
+    assert "4.2, seed 1: 9,032 parameters" in both.stderr
     again = nas_search("replay", "4.2", *options, "--seeds", "2")
     assert json.loads(again.stdout) == [second]
     assert "trial" not in again.stderr
