@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
 
-from results.record import Given, TrialRecord
+from results.record import Given, TrialRecord, given_runs
 from space import Configuration, footprint
 from space.ingredients import Ingredient, ingredients, with_only
 
@@ -87,7 +87,7 @@ def climb(
     configuration: Configuration, max_params: int, seeds: int, records: Sequence[TrialRecord]
 ) -> Ladder:
     """The ladder of a configuration from what is trained of it."""
-    trained = _trained(records)
+    trained = given_runs(records)
     parts = {each.name: each for each in ingredients(configuration)}
     rungs: list[Rung] = []
 
@@ -161,12 +161,3 @@ def describe(configuration: Configuration, max_params: int) -> list[tuple[str, i
         made = with_only(configuration, {each.name}, max_params)
         rows.append((f"with {each.words}", footprint(made.architecture).params))
     return rows
-
-
-def _trained(records: Sequence[TrialRecord]) -> dict[str, dict[int, TrialRecord]]:
-    found: dict[str, dict[int, TrialRecord]] = {}
-    for record in records:
-        given = Given.of(record.attributes)
-        if given is not None and record.was_trained:
-            found.setdefault(given.name, {})[given.seed] = record
-    return found

@@ -1,5 +1,6 @@
-"""Pieces of Markdown: tables, lists, and numbers with their nouns."""
+"""Pieces of Markdown: tables, lists, numbers with their nouns or their scatter."""
 
+import statistics
 from collections.abc import Sequence
 
 
@@ -25,6 +26,12 @@ def count(number: int, thing: str) -> str:
 def capital(text: str) -> str:
     """The text as the beginning of a sentence."""
     return text[:1].upper() + text[1:]
+
+
+def mean_sd(values: Sequence[float]) -> str:
+    """Mean ± standard deviation; the mean alone of a single value."""
+    sd = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{sd}"
 
 
 def _is_number(text: str) -> bool:

@@ -186,11 +186,7 @@ _SUMMARY_ROWS: dict[str, Callable[[dict[str, Any]], str]] = {
     "parameters": lambda entry: f"{entry['params']:,}",
     "MACs per image": lambda entry: f"{entry['macs']:,}",
     "sustained, validation (chooses)": lambda entry: f"{entry['sustained']:.2f}",
-    "sustained, test, mean ± sd": _confirmed(
-        lambda runs: (
-            f"{runs['mean']:.3f}" + (f" ± {runs['sd']:.3f}" if runs["sd"] is not None else "")
-        )
-    ),
+    "sustained, test, mean ± sd": _confirmed(_mean),
     "sustained, test, worst seed": _confirmed(lambda runs: f"{runs['worst']:.2f}"),
     "seeds that hold the target": _confirmed(lambda runs: f"{runs['holding']} of {runs['seeds']}"),
 }

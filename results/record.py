@@ -1,7 +1,7 @@
 """A trial and a confirmation as they are stored: one reader and one writer for each."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -229,6 +229,16 @@ def _state(trial: "optuna.trial.FrozenTrial") -> State:
 def records(study: "optuna.Study") -> list[TrialRecord]:
     """All trials of a study, by number."""
     return [TrialRecord.from_trial(trial) for trial in study.get_trials(deepcopy=False)]
+
+
+def given_runs(records: Iterable[TrialRecord]) -> dict[str, dict[int, TrialRecord]]:
+    """The trained trials among these that came with their configuration: by its name, by seed."""
+    found: dict[str, dict[int, TrialRecord]] = {}
+    for record in records:
+        given = Given.of(record.attributes)
+        if given is not None and record.was_trained:
+            found.setdefault(given.name, {})[given.seed] = record
+    return found
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from results.markdown import count, table
-from results.record import Given, TrialRecord
+from results.markdown import count, mean_sd, table
+from results.record import TrialRecord, given_runs
 from results.settings import StudySettings
 from results.splits import SPLITS
 from space import PUBLISHED, Published, footprint
@@ -93,11 +93,7 @@ def described(published: Published) -> dict[str, Any]:
 
 def replayed(records: Sequence[TrialRecord]) -> list[Replayed]:
     """What is trained to its end of the published networks, in their order."""
-    by_name: dict[str, dict[int, TrialRecord]] = {}
-    for record in records:
-        given = Given.of(record.attributes)
-        if given is not None and record.was_trained:
-            by_name.setdefault(given.name, {})[given.seed] = record
+    by_name = given_runs(records)
     return [
         Replayed(each, tuple(run for _, run in sorted(by_name[name].items())))
         for name, each in PUBLISHED.items()
@@ -128,11 +124,11 @@ def cells(each: Replayed, settings: StudySettings) -> tuple[str, ...]:
         published.title,
         f"{each.params:,}",
         f"{published.best_train:.2f}",
-        _mean(each.best_train),
+        mean_sd(each.best_train),
         f"{published.best_test:.2f}",
-        _mean(each.best_test),
+        mean_sd(each.best_test),
         f"{each.difference:+.2f}",
-        _mean(each.sustained),
+        mean_sd(each.sustained),
         f"{holding} of {len(each.runs)}",
     )
 
@@ -162,8 +158,3 @@ def legend(found: Sequence[Replayed], settings: StudySettings) -> str:
         f"at least {settings.target:g}. An asterisk: the layers were not published and are "
         f"reconstructed from the number of parameters and the words."
     )
-
-
-def _mean(values: Sequence[float]) -> str:
-    sd = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{sd}"

@@ -1,10 +1,13 @@
 """Which trials of a study are the answer: chosen on validation accuracy alone."""
 
 import statistics
-from typing import Any
+from typing import Any, Literal
 
+from results.errors import NasSearchError
 from results.record import Confirmation, TrialRecord
 from results.settings import StudySettings
+
+Choice = Literal["best", "smallest"]
 
 
 def complete(records: list[TrialRecord]) -> list[TrialRecord]:
@@ -61,6 +64,38 @@ def confirmed(runs: list[Confirmation], target: float) -> dict[str, Any] | None:
         "worst": min(values),
         "holding": sum(value >= target for value in values),
     }
+
+
+def choose(trials: list[TrialRecord], settings: StudySettings, choice: Choice | int) -> TrialRecord:
+    """A complete trial: by number, or the best, or the smallest. Raises NasSearchError."""
+    if choice == "best":
+        record = most_accurate(trials)
+        if record is None:
+            raise NasSearchError("no trial of this study is complete yet: let the search go on")
+        return record
+    if choice == "smallest":
+        record = smallest_holding(trials, settings.target)
+        if record is None:
+            raise NasSearchError(
+                f"no trial holds {settings.target}% yet: let the search go on, or use --best"
+            )
+        return record
+    if choice >= len(trials):
+        raise NasSearchError(
+            f"there is no trial {choice}, the last is {len(trials) - 1}: nas-search trials lists "
+            f"them"
+        )
+    record = trials[choice]
+    if record.state == "duplicate":
+        raise NasSearchError(
+            f"trial {choice} repeats trial {record.attributes['duplicate_of']}: name that one"
+        )
+    if record.state != "complete":
+        raise NasSearchError(
+            f"trial {choice} is {record.state}, and only complete trials can be taken: "
+            f"nas-search trials lists them"
+        )
+    return record
 
 
 def summary(

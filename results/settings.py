@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from results.errors import NasSearchError
-from space import SearchSpace, Value
+from space import Configuration, SearchSpace, Value
 
 FORMAT = 1
 """Version of what is stored in a study. A study with a higher one is refused."""
@@ -17,6 +17,13 @@ ObjectiveName = Literal["accuracy", "smallest"]
 ProtocolName = Literal["search", "published"]
 """What trials train on and are measured on. search: the training images without those held out for
 validation, and these. published: all training images, and the test images, as the write-ups do."""
+
+
+class Goal(Value):
+    """The configuration that a drill-down leads to, and what a person calls it."""
+
+    title: str
+    configuration: Configuration
 
 
 class StudySettings(Value):
@@ -32,6 +39,7 @@ class StudySettings(Value):
     trials: Literal["drawn", "given"] = "drawn"
     """Whether each trial draws its configuration or comes with it."""
     protocol: ProtocolName = "search"
+    goal: Goal | None = None
 
     @property
     def measured_on(self) -> str:

@@ -11,7 +11,15 @@ import click
 
 from results.errors import NasSearchError
 from search.commands import COMMANDS
-from search.options import RUN_OPTIONS, make_plan, study_options, training_options
+from search.options import (
+    BUDGET,
+    EPOCHS,
+    RUN_OPTIONS,
+    SUSTAIN,
+    make_plan,
+    study_options,
+    training_options,
+)
 from search.strategy import PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
@@ -34,7 +42,7 @@ INTERRUPTED = 130
 @click.option(
     "--max-params",
     type=click.IntRange(max=10_000_000),
-    default=10_000,
+    default=BUDGET,
     show_default=True,
     help="Parameter budget: every network has fewer trainable parameters than this (500 at least).",
 )
@@ -48,7 +56,7 @@ INTERRUPTED = 130
 @click.option(
     "--epochs",
     type=click.IntRange(min=1, max=10_000),
-    default=15,
+    default=EPOCHS,
     show_default=True,
     help="Epochs a trial that is not stopped early is trained.",
 )
@@ -183,7 +191,7 @@ def _plan(**options: Any) -> "Plan":
     from search.progress import say
     from space import SearchSpace
 
-    sustain = options["sustain"] or min(4, options["epochs"])
+    sustain = options["sustain"] or min(SUSTAIN, options["epochs"])
     if sustain > options["epochs"]:
         raise click.UsageError(f"--sustain {sustain} is more than --epochs {options['epochs']}")
     if math.isnan(options["target"]):

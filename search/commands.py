@@ -8,7 +8,15 @@ import click
 
 from results.errors import NasSearchError
 from search.drilldown import drilldown
-from search.options import RUNS, holds_studies, open_study, report_folder, study_options
+from search.options import (
+    RUNS,
+    holds_studies,
+    open_study,
+    refuse_several,
+    report_folder,
+    study_options,
+    trial_options,
+)
 from search.replay import replay
 
 
@@ -66,9 +74,7 @@ def trials(study: str | None, storage: str | None, out: Path, style: str) -> Non
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @study_options
-@click.option("--trial", type=click.IntRange(min=0), help="The trial with this number.")
-@click.option("--best", "choice", flag_value="best", help="The most accurate (default).")
-@click.option("--smallest", "choice", flag_value="smallest", help="The smallest that holds.")
+@trial_options
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
@@ -92,8 +98,7 @@ def export(
     c_header: bool,
 ) -> None:
     """Write a trial to DIR as model files with a card, checked by loading them again."""
-    if trial is not None and choice is not None:
-        raise click.UsageError("give one of --trial, --best and --smallest")
+    refuse_several(trial, choice)
     opened = open_study(study, storage, out)
 
     from results.present import forms_table
@@ -179,9 +184,7 @@ def report(
 
     from results.record import confirmations, records
     from results.report.digits import TestDigits
-    from results.report.findings import Findings
-    from results.report.replayed import make_replay_report
-    from results.report.report import make_report
+    from results.report.of_study import report_of
     from results.report.write import write_report
     from results.storage import settings_of
     from search.data import find_at_hand
@@ -191,20 +194,11 @@ def report(
     opened = open_study(study, storage, out)
     folder = folder or report_folder(out, opened.study_name)
     settings, runs = settings_of(opened), confirmations(opened)
+    source = find_at_hand(settings.dataset, data_dir) if runs else None
+    digits = source.load().test if source else None
+    test = TestDigits(digits.images.numpy(), digits.labels.numpy()) if digits else None
     now = datetime.datetime.now(datetime.UTC)
-    if settings.protocol == "published":
-        made = make_replay_report(opened.study_name, records(opened), settings, now)
-    else:
-        source = find_at_hand(settings.dataset, data_dir)
-        test = source.load().test if source and runs else None
-        found = Findings(
-            study=opened.study_name,
-            settings=settings,
-            records=records(opened),
-            runs=dict(sorted(runs.items())),
-            test=TestDigits(test.images.numpy(), test.labels.numpy()) if test else None,
-        )
-        made = make_report(found, now)
+    made = report_of(opened.study_name, settings, records(opened), runs, test, now)
     written = write_report(made, folder)
     click.echo(made.headline)
     for path in written:

@@ -6,15 +6,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from results.errors import NasSearchError
-from search.options import RUN_OPTIONS, make_plan, open_study, study_options, training_options
+from search.options import (
+    BUDGET,
+    RUN_OPTIONS,
+    make_plan,
+    open_study,
+    refuse_several,
+    study_options,
+    training_options,
+    trial_options,
+)
 
 if TYPE_CHECKING:
-    from results.settings import StudySettings
+    from results.ladder import Ladder
+    from results.record import TrialRecord
+    from results.settings import Goal, StudySettings
     from search.plan import Plan
     from space import Configuration
-
-BUDGET = 10_000
-"""Parameters that a ladder has to stay below if no study says otherwise."""
 
 TIMED_IMAGES = 2_048
 """Of an epoch that the expected time is measured by."""
@@ -22,15 +30,13 @@ TIMED_IMAGES = 2_048
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
-@click.option("--trial", type=click.IntRange(min=0), help="Of the trial with this number.")
-@click.option("--best", "choice", flag_value="best", help="Of the most accurate (default).")
-@click.option("--smallest", "choice", flag_value="smallest", help="Of the smallest that holds.")
+@trial_options
 @click.option(
     "--from",
     "known",
     metavar="ID",
-    help="Of a published network (nas-search replay --list) or of a known-good one that searches "
-    "begin with, such as separable-residual.",
+    help="No trial but a published network (nas-search replay --list), or a known-good one that "
+    "searches begin with, such as separable-residual.",
 )
 @click.option(
     "--seeds",
@@ -64,11 +70,12 @@ def drilldown(
     taken out again by itself. DIR (default: drilldowns/NAME in --out) gets a page, Markdown and a
     notebook. The same command goes on where it stopped.
     """
-    if sum(each is not None for each in (trial, choice, known)) > 1:
-        raise click.UsageError("give one of --trial, --best, --smallest and --from")
-    plan, configuration, title = _plan(trial, choice or "best", known, **options)
+    refuse_several(trial, choice)
+    if known is not None and (trial, choice, options["study"]) != (None, None, None):
+        raise click.UsageError("--from needs no study: leave out --study, --trial and the like")
+    plan, goal = _plan(trial, choice or "best", known, **options)
     if dry_run:
-        _explain(plan, configuration, title, seeds)
+        _explain(plan, goal, seeds)
         return
 
     import datetime
@@ -81,34 +88,36 @@ def drilldown(
     from search.run import train_given
 
     max_params = plan.settings.max_params
-    study = train_given(plan, lambda found: climb(configuration, max_params, seeds, found).missing)
-    ladder = climb(configuration, max_params, seeds, records(study))
-    made = make_drilldown_report(title, ladder, plan.settings, datetime.datetime.now(datetime.UTC))
+
+    def ladder_of(found: "list[TrialRecord]") -> "Ladder":
+        return climb(goal.configuration, max_params, seeds, found)
+
+    ladder = ladder_of(records(train_given(plan, lambda found: ladder_of(found).missing)))
+    now = datetime.datetime.now(datetime.UTC)
+    made = make_drilldown_report(goal.title, ladder, plan.settings, now)
     where = folder or plan.out / "drilldowns" / plan.study
     written = [
         *write_report(made, where),
-        write_notebook(make_notebook(title, ladder, plan.settings), where),
+        write_notebook(make_notebook(goal.title, ladder, plan.settings), where),
     ]
     click.echo(made.headline)
     for path in written:
         click.echo(f"  {path}")
 
 
-def _plan(
-    trial: int | None, choice: str, known: str | None, **options: Any
-) -> "tuple[Plan, Configuration, str]":
-    """How to train, what the ladder leads to, and what that is called."""
-    from results.settings import StudySettings
+def _plan(trial: int | None, choice: str, known: str | None, **options: Any) -> "tuple[Plan, Goal]":
+    """How to train, and what the ladder leads to."""
+    from results.settings import Goal, StudySettings
     from search.data import find
     from search.progress import say
     from space import SearchSpace
 
     if known is not None:
-        configuration, title = _known(known), known
+        goal = Goal(title=known, configuration=_known(known))
         data = find(options["dataset"], options["data_dir"], say)
         settings = StudySettings(dataset=data.name, space=SearchSpace.for_budget(BUDGET))
     else:
-        configuration, title, settings = _of_a_study(trial, choice, **options)
+        goal, settings = _of_a_study(trial, choice, **options)
         data = find(options["dataset"] or settings.dataset, options["data_dir"], say)
     epochs = options["epochs"] or settings.epochs
     settings = settings.model_copy(
@@ -118,15 +127,12 @@ def _plan(
             "sustain": min(settings.sustain, epochs),
             "objective": "accuracy",
             "trials": "given",
+            "goal": goal,
         }
     )
-    run = {name: options[name] for name in RUN_OPTIONS}
-    name = f"drilldown-{data.name}-{configuration.id}"
-    return (
-        make_plan(settings, data, default_name=name, **{**run, "study": None}),
-        configuration,
-        title,
-    )
+    run = {name: options[name] for name in RUN_OPTIONS} | {"study": None}
+    name = f"drilldown-{data.name}-{goal.configuration.id}"
+    return make_plan(settings, data, default_name=name, **run), goal
 
 
 def _known(name: str) -> "Configuration":
@@ -140,12 +146,11 @@ def _known(name: str) -> "Configuration":
     raise NasSearchError(f"nothing known is called {name}; there are: {', '.join(names)}")
 
 
-def _of_a_study(
-    trial: int | None, choice: str, **options: Any
-) -> "tuple[Configuration, str, StudySettings]":
+def _of_a_study(trial: int | None, choice: str, **options: Any) -> "tuple[Goal, StudySettings]":
     from results.record import records
+    from results.selection import choose
+    from results.settings import Goal
     from results.storage import settings_of
-    from search.export import choose
 
     opened = open_study(options["study"], options["storage"], options["out"])
     settings = settings_of(opened)
@@ -154,15 +159,19 @@ def _of_a_study(
             f"study {opened.study_name} is no search: name one with --study, or use --from"
         )
     record = choose(records(opened), settings, choice if trial is None else trial)  # type: ignore
-    return record.configuration, f"{opened.study_name}, {record.title}", settings
+    title = f"{opened.study_name}, {record.title}"
+    return Goal(title=title, configuration=record.configuration), settings
 
 
-def _explain(plan: "Plan", configuration: "Configuration", title: str, seeds: int) -> None:
+def _explain(plan: "Plan", goal: "Goal", seeds: int) -> None:
     from results.ladder import describe, most_trainings
     from results.markdown import count
     from search.progress import duration
 
-    click.echo(f"the ladder to {title}, with fewer than {plan.settings.max_params:,} parameters:")
+    configuration = goal.configuration
+    click.echo(
+        f"the ladder to {goal.title}, with fewer than {plan.settings.max_params:,} parameters:"
+    )
     for words, params in describe(configuration, plan.settings.max_params):
         click.echo(f"  {words}: {params:,} parameters")
     trainings = most_trainings(configuration, seeds)
@@ -179,6 +188,7 @@ def seconds_per_training(plan: "Plan", configuration: "Configuration") -> float:
     from dataclasses import replace
 
     from search.device import prepare_thread
+    from search.precision import measure_precision
     from search.train import TrainingRun
 
     device = plan.devices[0]
@@ -187,9 +197,8 @@ def seconds_per_training(plan: "Plan", configuration: "Configuration") -> float:
     train, measured = digits.split(plan.settings.protocol)
     few = replace(train, indices=train.indices[:TIMED_IMAGES])
     fewer = replace(measured, indices=measured.indices[:TIMED_IMAGES])
-    run = TrainingRun(configuration, few, fewer, epochs=2, seed=0)
-    _, last = run
-    each = last.train_seconds * len(train) / len(few) + last.evaluation_seconds * len(
-        measured
-    ) / len(fewer)
-    return each * plan.settings.epochs
+    precision = plan.precision or measure_precision(device).chosen
+    _, last = TrainingRun(configuration, few, fewer, epochs=2, seed=0, precision=precision)
+    training = last.train_seconds * len(train) / len(few)
+    evaluation = last.evaluation_seconds * len(measured) / len(fewer)
+    return plan.settings.epochs * (training + evaluation)

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from results.checkpoint import load_checkpoint, write_atomically
 from results.errors import NasSearchError
@@ -25,7 +25,7 @@ from results.models.pixels import Normalisation, PixelNetwork
 from results.models.program import lower
 from results.models.quantise import CALIBRATION_IMAGES, quantise
 from results.record import Confirmation, TrialRecord, confirmations, records
-from results.selection import confirmed, most_accurate, smallest_holding
+from results.selection import Choice, choose, confirmed
 from results.settings import StudySettings
 from results.storage import settings_of
 from results.versions import versions
@@ -35,8 +35,6 @@ from search.verify import Measured, accuracy, measure_in_fresh_process
 if TYPE_CHECKING:
     import optuna
     import torch
-
-Choice = Literal["best", "smallest"]
 
 TOLERANCE = 0.02
 """Percent. Other kernels round differently: one or two of 10,000 images may change sides."""
@@ -181,38 +179,6 @@ def export(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Exported(folder, record.number, record.params, described, test_accuracy, remarks)
-
-
-def choose(trials: list[TrialRecord], settings: StudySettings, choice: Choice | int) -> TrialRecord:
-    """A complete trial: by number, or the best, or the smallest. Raises NasSearchError."""
-    if choice == "best":
-        record = most_accurate(trials)
-        if record is None:
-            raise NasSearchError("no trial of this study is complete yet: let the search go on")
-        return record
-    if choice == "smallest":
-        record = smallest_holding(trials, settings.target)
-        if record is None:
-            raise NasSearchError(
-                f"no trial holds {settings.target}% yet: let the search go on, or use --best"
-            )
-        return record
-    if choice >= len(trials):
-        raise NasSearchError(
-            f"there is no trial {choice}, the last is {len(trials) - 1}: nas-search trials lists "
-            f"them"
-        )
-    record = trials[choice]
-    if record.state == "duplicate":
-        raise NasSearchError(
-            f"trial {choice} repeats trial {record.attributes['duplicate_of']}: name that one"
-        )
-    if record.state != "complete":
-        raise NasSearchError(
-            f"trial {choice} is {record.state}, and only complete trials can be taken: "
-            f"nas-search trials lists them"
-        )
-    return record
 
 
 def _weights(

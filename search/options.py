@@ -24,6 +24,15 @@ STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 RUNS = Path("runs")
 """Where everything is written by default."""
 
+BUDGET = 10_000
+"""Parameters that networks stay below by default."""
+
+EPOCHS = 15
+"""Of a training by default, as in the published drill-downs."""
+
+SUSTAIN = 4
+"""Last epochs that a sustained accuracy is the lowest of, by default."""
+
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that name a study, for every command."""
@@ -88,6 +97,24 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ),
     ]
     return _with(options, command)
+
+
+def trial_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that pick a trial of a study: `trial` and `choice`, each None if not given."""
+    options = [
+        click.option("--trial", type=click.IntRange(min=0), help="The trial with this number."),
+        click.option("--best", "choice", flag_value="best", help="The most accurate (default)."),
+        click.option(
+            "--smallest", "choice", flag_value="smallest", help="The smallest that holds."
+        ),
+    ]
+    return _with(options, command)
+
+
+def refuse_several(trial: int | None, choice: str | None) -> None:
+    """Raises click.UsageError if a trial is picked in more than one way."""
+    if trial is not None and choice is not None:
+        raise click.UsageError("give one of --trial, --best and --smallest")
 
 
 def _with(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from results.errors import NasSearchError
-from search.options import RUN_OPTIONS, make_plan, study_options, training_options
+from search.options import (
+    BUDGET,
+    EPOCHS,
+    RUN_OPTIONS,
+    SUSTAIN,
+    make_plan,
+    study_options,
+    training_options,
+)
 
 if TYPE_CHECKING:
     from search.plan import Plan
     from space import Published
-
-EPOCHS = 15
-"""Of all write-ups."""
-
-BUDGET = 10_000
-"""What the write-ups aim below, as the search does by default."""
 
 
 @click.command()
@@ -110,7 +112,7 @@ def _plan(**options: Any) -> "Plan":
         dataset=data.name,
         space=SearchSpace.for_budget(BUDGET),
         epochs=epochs,
-        sustain=min(4, epochs),
+        sustain=min(SUSTAIN, epochs),
         trials="given",
         protocol="published",
     )

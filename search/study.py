@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
-from results.record import Given, TrialRecord
+from results.record import Given, TrialRecord, given_runs
 from results.settings import SETTINGS_KEY
 from results.storage import CREATED_KEY, enqueue_again, settings_of
 from search.plan import Plan, derived_seed
@@ -78,12 +78,8 @@ def queue(study: "optuna.Study", wanted: Iterable[Given]) -> None:
 
 def untrained(records: Iterable[TrialRecord], wanted: Iterable[Given]) -> list[Given]:
     """Of what is wanted, what is not trained yet."""
-    trained = {
-        (given.name, given.seed)
-        for record in records
-        if record.was_trained and (given := Given.of(record.attributes))
-    }
-    return [each for each in wanted if (each.name, each.seed) not in trained]
+    trained = given_runs(records)
+    return [each for each in wanted if each.seed not in trained.get(each.name, {})]
 
 
 def load(storage: "optuna.storages.RDBStorage", plan: Plan) -> "optuna.Study":

@@ -9,12 +9,12 @@ from results.charts.ladder import change, ladder_chart, rung_name, worth_chart
 from results.difference import Difference, step, worths
 from results.intervals import CONFIDENCE
 from results.ladder import PLAIN, Ladder, Rung, Tried
-from results.markdown import bullets, capital, count, table
+from results.markdown import bullets, capital, count, mean_sd, table
 from results.record import TrialRecord
 from results.report.finalist import layers
 from results.report.pictures import Pictures
 from results.report.report import Report, made_with
-from results.report.rung import ended, gaps, mean_sd, rung_parts, scatter, seconds, widths
+from results.report.rung import ended, gaps, rung_parts, scatter, seconds, widths
 from results.settings import StudySettings
 from results.splits import SPLITS
 from space.ingredients import Ingredient, ingredients
@@ -178,11 +178,11 @@ def evidence(ladder: Ladder) -> list[str]:
     )
     return [
         sure,
-        "At each step the change with the highest sustained accuracy was kept. What is within one "
+        "At each step the change with the highest sustained accuracy was added. What is within one "
         "standard error of it is a tie, which fewer parameters win, then fewer "
         "multiply-accumulates.",
         "Changes were chosen by the same validation images that they are measured on: the gains of "
-        "what was kept are slightly optimistic.",
+        "what was added first are slightly optimistic.",
     ]
 
 

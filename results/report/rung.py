@@ -1,12 +1,12 @@
 """A rung of a drill-down in the form of a write-up: target, results, analysis."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from results.difference import Difference, difference, of_sustained, step
 from results.intervals import standard_error
 from results.ladder import Ladder, Rung, Tried
-from results.markdown import bullets, capital, count, table
+from results.markdown import bullets, capital, count, mean_sd, table
 from results.record import Given, TrialRecord
 from results.report.fit import CLEAR, counted_differently, largest_fall
 from results.settings import StudySettings
@@ -26,12 +26,6 @@ def rung_parts(ladder: Ladder, place: int, settings: StudySettings) -> list[str]
         "**Analysis.**",
         bullets(_analysis(ladder, place, settings)),
     ]
-
-
-def mean_sd(values: Sequence[float]) -> str:
-    """Mean ± standard deviation; the mean alone of a single value."""
-    sd = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.2f}{sd}"
 
 
 def ended(tried: Tried) -> list[TrialRecord]:

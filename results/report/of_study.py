@@ -1,0 +1,40 @@
+"""The report of a study, whatever it is about."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+
+from results.ladder import climb
+from results.record import Confirmation, Given, TrialRecord
+from results.report.digits import TestDigits
+from results.report.drilldown import make_drilldown_report
+from results.report.findings import Findings
+from results.report.replayed import make_replay_report
+from results.report.report import Report, make_report
+from results.settings import StudySettings
+
+
+def report_of(
+    study: str,
+    settings: StudySettings,
+    records: list[TrialRecord],
+    runs: Mapping[int, Sequence[Confirmation]],
+    test: TestDigits | None,
+    made: datetime.datetime,
+) -> Report:
+    """Of a search, of published networks trained again, or of a drill-down, up to `made`.
+
+    `runs`: confirmations by trial. `test`: the test images, for pictures of those taken for others.
+    """
+    if settings.protocol == "published":
+        return make_replay_report(study, records, settings, made)
+    if settings.goal is not None:
+        ladder = climb(settings.goal.configuration, settings.max_params, _seeds(records), records)
+        return make_drilldown_report(settings.goal.title, ladder, settings, made)
+    confirmed = {number: list(each) for number, each in sorted(runs.items())}
+    return make_report(Findings(study, settings, records, confirmed, test), made)
+
+
+def _seeds(records: Sequence[TrialRecord]) -> int:
+    """How many seeds were asked for; a seed is queued for the plainest ancestor first of all."""
+    given = (Given.of(each.attributes) for each in records)
+    return 1 + max((each.seed for each in given if each), default=0)
