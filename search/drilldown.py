@@ -89,6 +89,8 @@ def drilldown(
     from search.run import train_given
 
     max_params = plan.settings.max_params
+    where = folder or plan.out / "drilldowns" / plan.study
+    where.mkdir(parents=True, exist_ok=True)  # what can't be written shall be known before hours
 
     def ladder_of(found: "list[TrialRecord]") -> "Ladder":
         return climb(goal.configuration, max_params, seeds, found)
@@ -96,7 +98,6 @@ def drilldown(
     ladder = ladder_of(records(train_given(plan, lambda found: ladder_of(found).missing)))
     now = datetime.datetime.now(datetime.UTC)
     made = make_drilldown_report(goal.title, ladder, plan.settings, now)
-    where = folder or plan.out / "drilldowns" / plan.study
     written = [
         *write_report(made, where),
         write_notebook(make_notebook(goal.title, ladder, plan.settings), where),
