@@ -208,7 +208,7 @@ def full_address(text: str) -> str:
     if "\0" in text:
         raise NasSearchError("--artifacts: a zero byte can't be part of a folder's name")
     if "://" not in text:
-        return str(Path(text).absolute())
+        return _absolute(text)
     url = _URL.fullmatch(text)
     if url is None or text.count("://") > 1:
         raise NasSearchError(
@@ -222,8 +222,14 @@ def full_address(text: str) -> str:
             "AWS_PROFILE or ~/.aws/credentials)"
         )
     if text.lower().startswith("file://"):
-        return str(Path(text[len("file://") :]).absolute())
+        return _absolute(text[len("file://") :])
     return text.rstrip("/") if url["authority"] else text
+
+
+def _absolute(folder: str) -> str:
+    """With links as they are, which may lead elsewhere on each machine, but without `..`."""
+    path = Path(folder).absolute()
+    return str(path.resolve() if ".." in path.parts else path)
 
 
 def _marker(folder: str) -> str:
