@@ -107,15 +107,22 @@ def replay_table(found: "Sequence[Replayed]", settings: "StudySettings") -> None
     """Prints published against measured."""
     from rich.table import Table
 
-    from results.replay import COLUMNS, cells, legend
+    from results.replay import COLUMNS, RUN_COLUMNS, cells, legend, run_cells
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in COLUMNS:
         table.add_column(name, justify="left" if name in ("id", "what") else "right")
     for each in found:
         table.add_row(*cells(each, settings))
+    runs = Table(*RUN_COLUMNS, box=None, padding=(0, 2, 0, 0))
+    for each in found:
+        for row in run_cells(each):
+            runs.add_row(*row)
     console = _console()
     console.print(table)
+    console.print()
+    console.print(runs)
+    console.print()
     console.print(legend(found, settings), soft_wrap=True)
 
 

@@ -133,6 +133,36 @@ def cells(each: Replayed, settings: StudySettings) -> tuple[str, ...]:
     )
 
 
+LAST = 5
+"""Epochs whose accuracies are shown one by one, as write-ups do."""
+
+RUN_COLUMNS = ("id", "seed", "best test", f"last {LAST} epochs, test", "sustained")
+
+
+def run_cells(each: Replayed) -> list[tuple[str, ...]]:
+    """A row for what was published and one for each run, in the order of `RUN_COLUMNS`."""
+    published = each.published
+    return [
+        (
+            published.id,
+            "published",
+            f"{published.best_test:.2f}",
+            _spaced(published.last_epochs),
+            "",
+        ),
+        *((published.id, *_run_cells(curve)) for curve in each.curves),
+    ]
+
+
+def _run_cells(curve: Curve) -> tuple[str, ...]:
+    best, last = max(curve.accuracies), curve.accuracies[-LAST:]
+    return str(curve.seed), f"{best:.2f}", _spaced(last), f"{curve.sustained:.2f}"
+
+
+def _spaced(accuracies: Sequence[float]) -> str:
+    return " ".join(f"{each:.2f}" for each in accuracies)
+
+
 def replay_markdown(found: Sequence[Replayed], settings: StudySettings) -> str:
     """The table with what its figures mean."""
     if not found:

@@ -67,6 +67,8 @@ def test_the_report_shows_every_network_and_its_assumptions() -> None:
     assert "2 came within" in made.headline
     assert "## 1.3: fewer early channels" in made.markdown
     assert PUBLISHED["2.2"].reconstruction in made.markdown
+    assert "| 1.3 | published | 99.44 | 99.38 99.39 99.38 99.44 99.41 |" in made.markdown
+    assert "| 1.3 | 1 | 99.43 | 90.00 99.40 99.41 99.42 99.43 | 99.40 |" in made.markdown
     assert "validation" not in made.markdown
     assert page(made).count("data:image/svg+xml") == 2
 
