@@ -26,6 +26,7 @@ from results.charts.still import png
 from results.record import Epoch, TrialRecord
 from results.settings import StudySettings
 from results.store import File, Store
+from results.whereabouts import ARTIFACTS_FOLDER
 
 if TYPE_CHECKING:
     import optuna
@@ -94,7 +95,7 @@ def keep_artifacts(
 
 
 def _name(artifact_id: str) -> str:
-    return f"artifacts/{artifact_id}"
+    return f"{ARTIFACTS_FOLDER}/{artifact_id}"
 
 
 def _described(filename: str) -> ArtifactMeta:

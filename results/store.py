@@ -60,11 +60,11 @@ class Store(ABC):
         """Keeps `content` under the name, in place of what was there. Raises OSError."""
 
     def mark(self, folder: str) -> None:
-        """Says in `folder`, for ever, that this is the store it is in. Raises OSError."""
-        self.write(_marker(folder), b"nas-search keeps files of a study here\n")
+        """Says in a folder of the store that it is its own. Raises OSError."""
+        self.write(_marker(folder), b"nas-search keeps files here\n")
 
     def is_marked(self, folder: str) -> bool:
-        """Whether this is the store where `folder` was marked. Raises OSError."""
+        """Whether `folder` was marked in this store. Raises OSError."""
         return self.file(_marker(folder)).exists()
 
     def name_again(self, name: str, file: str) -> None:
@@ -89,23 +89,27 @@ class Folder(Store):
         return self._path / name
 
     def write(self, name: str, content: bytes) -> None:
-        write_atomically(self._path / name, content)
+        write_atomically(self._room_for(name), content)
 
     def name_again(self, name: str, file: str) -> None:
         """Without another copy, where the file system can do that."""
-        path = self._path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self._room_for(name)
         try:
             os.link(self._path / file, path)
         except OSError:
             super().name_again(name, file)
 
+    def _room_for(self, name: str) -> Path:
+        path = self._path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
 
 class SharedFolder(Folder):
     """A folder that several machines mount.
 
-    Where it is not mounted an empty folder of its name may stand. So nothing but `mark` makes it,
-    and files go into folders of one level below what is there.
+    Where it is not mounted, perhaps since a moment ago, an empty folder of its name may stand. So
+    nothing is written but into folders that `mark` made.
     """
 
     is_shared = True
@@ -118,9 +122,12 @@ class SharedFolder(Folder):
         (self._path / folder).mkdir(parents=True, exist_ok=True)
         super().mark(folder)
 
-    def write(self, name: str, content: bytes) -> None:
-        (self._path / name).parent.mkdir(exist_ok=True)
-        super().write(name, content)
+    def _room_for(self, name: str) -> Path:
+        marked = self._path / name.partition("/")[0]
+        if not marked.is_dir():
+            reason = "not there any more; mount it and run the same command again"
+            raise FileNotFoundError(errno.ENOENT, reason, str(marked))
+        return super()._room_for(name)
 
 
 class Remote(Store):

@@ -17,6 +17,9 @@ FOLDER_KEY = "folder"
 ARTIFACTS_KEY = "artifacts"
 """The study attribute with the address of its store, if it was made with `--artifacts`."""
 
+ARTIFACTS_FOLDER = "artifacts"
+"""Of a store: what the dashboard shows, of all its studies together."""
+
 KEPT_IN = "kept_in"
 """The trial attribute with the place of the store that its files were written to."""
 
@@ -32,6 +35,7 @@ def settle(study: "optuna.Study", folder: str, named: str | None) -> None:
         try:
             store = open_store(address)
             store.mark(folder)
+            store.mark(ARTIFACTS_FOLDER)
         except OSError as error:
             raise NasSearchError(
                 f"can't write to --artifacts {address}: {_reason(error)}"
