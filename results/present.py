@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from results.models.prediction import Prediction
-    from results.replay import Replayed
+    from results.replayed import Replayed
     from results.settings import StudySettings
     from space import Published
 
@@ -107,7 +107,7 @@ def replay_table(found: "Sequence[Replayed]", settings: "StudySettings") -> None
     """Prints published against measured."""
     from rich.table import Table
 
-    from results.replay import COLUMNS, RUN_COLUMNS, cells, legend, run_cells
+    from results.replayed import COLUMNS, RUN_COLUMNS, cells, legend, run_cells
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in COLUMNS:

@@ -149,7 +149,7 @@ def export(
                 "trial": record.number,
                 "accuracy": {
                     "test": test_accuracy,
-                    "validation_sustained": record.sustained,
+                    f"{settings.measured_on}_sustained": record.sustained,
                     "target": settings.target,
                     "confirmed": confirmed(runs, settings.target),
                 },
@@ -197,9 +197,11 @@ def _weights(
             f"{first.seed} (the lowest seed there is, whatever its accuracy)"
         )
         return first.weights, first.kept_in, words
-    words = (
-        f"after {settings.epochs} epochs of the search trial, trained without the validation images"
-    )
+    images = {
+        "search": "without the validation images",
+        "published": "on all training images",
+    }[settings.protocol]
+    words = f"after {settings.epochs} epochs of {record.title}, trained {images}"
     return record.attributes["checkpoint"], record.attributes.get(KEPT_IN, ""), words
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from results.record import Epoch, Given, TrialRecord, drawn_attributes, trained_attributes
-from results.replay import COLUMNS, cells, replay_markdown, replayed
+from results.replayed import COLUMNS, cells, replay_markdown, replayed
 from results.report.page import page
 from results.report.replayed import headline, make_replay_report
 from results.settings import StudySettings
@@ -116,7 +116,7 @@ def test_a_replay_goes_on_where_it_stopped(nas_search: CommandLine) -> None:
     assert "4.2, seed 1: 9,032 parameters" in both.stderr
     again = nas_search("replay", "4.2", *options, "--seeds", "2")
     assert json.loads(again.stdout) == [second]
-    assert "trial" not in again.stderr
+    assert "seed" not in again.stderr
     report = nas_search("report", "here")
     assert report.returncode == 0
     assert "published network" in report.stdout

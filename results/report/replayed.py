@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from results.charts.seeds import seeds_chart
 from results.markdown import count, table
 from results.record import TrialRecord
-from results.replay import RUN_COLUMNS, Replayed, replay_markdown, replayed, run_cells
+from results.replayed import RUN_COLUMNS, Replayed, replay_markdown, replayed, run_cells
 from results.report.finalist import layers
 from results.report.pictures import Pictures
 from results.report.report import Report, made_with
 from results.settings import StudySettings
 
 NEAR = 0.15
-"""Points. Twice the standard error of an accuracy of 99.4% on 10,000 images: what two runs of one
-network differ by without any reason."""
+"""Points: a larger difference asks for an explanation. Chance alone is one: two accuracies of 99.4%
+on 10,000 images lie 0.22 apart in one of 20 cases (twice the standard error of their difference),
+and seeds differ besides."""
 
 
 def make_replay_report(
