@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from results.store import Store
+from results.whereabouts import store_of
 from search.data import Digits
 from search.events import Event
 from search.lane import Lane
@@ -29,3 +31,8 @@ class Context:
     lane: Lane
     precision: Precision
     tell: Callable[[Event], None]
+
+    @property
+    def store(self) -> Store:
+        """Where the files of the study lie. Raises NasSearchError."""
+        return store_of(self.study, self.plan.out, self.plan.artifacts)

@@ -11,6 +11,7 @@ from results.errors import NasSearchError
 from results.record import Given, TrialRecord, given_runs
 from results.settings import SETTINGS_KEY
 from results.storage import CREATED_KEY, enqueue_again, settings_of
+from results.whereabouts import FOLDER_KEY, settle, store_of
 from search.plan import Plan, derived_seed
 from search.strategy import make_pruner, make_sampler
 from space import baselines_in, configuration, footprint
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 WORKER_KEY = "worker"
-FOLDER_KEY = "folder"
 BASELINES_KEY = "baselines"
 SEED_KEY = "seed"
 UNCLAIMED_SECONDS = 60
@@ -49,11 +49,14 @@ def make_or_resume(
         study.set_user_attr(CREATED_KEY, created)
         # Not the name alone: a study of the same name in another database has other weights.
         token = derived_seed(created, plan.study, os.getpid())
-        study.set_user_attr(FOLDER_KEY, f"{plan.study}-{token:08x}")
+        folder = f"{plan.study}-{token:08x}"
+        settle(study, folder, plan.artifacts)
+        study.set_user_attr(FOLDER_KEY, folder)
         study.set_user_attr(BASELINES_KEY, "wanted" if baselines else "left out")
         study.set_user_attr(SEED_KEY, plan.seed)
         study.set_user_attr(SETTINGS_KEY, plan.settings.model_dump(mode="json"))
     settings_of(study).refuse_if_different(plan.settings, plan.study)
+    store_of(study, plan.out, plan.artifacts)
     if study.user_attrs[BASELINES_KEY] == "wanted":
         for params in baselines_in(plan.settings.space):
             if footprint(configuration(params).architecture).params < plan.settings.max_params:
