@@ -11,6 +11,7 @@ from torch import AcceleratorError
 
 from results.artifacts import keep_artifacts
 from results.checkpoint import checkpoint_path, save_checkpoint
+from results.handback import hand_back
 from results.ledger import write_out
 from results.record import (
     BUDGET_CONSTRAINT,
@@ -22,7 +23,6 @@ from results.record import (
     time_attributes,
     trained_attributes,
 )
-from results.storage import enqueue_again
 from results.versions import device_name, versions
 from search.clock import Clock, Lap
 from search.context import Context
@@ -200,7 +200,7 @@ class Objective(ABC):
             trial.set_user_attr(name, value)
 
     def _hand_back(self, trial: "optuna.Trial") -> None:
-        enqueue_again(self._study, self._study.get_trials(deepcopy=False)[trial.number])
+        hand_back(self._study, self._study.get_trials(deepcopy=False)[trial.number])
 
     def _epochs(self, run: TrainingRun) -> Iterator[Epoch]:
         """Trains, measuring the time; the seconds of an epoch are the run's own."""

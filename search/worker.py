@@ -152,11 +152,11 @@ def search(context: "Context") -> None:
     first = len(register.states())
     with clock.measuring("storage"):
         while True:
+            dead.hand_back()
             trained, running = register.counts()
             if trained >= plan.trials:
                 return
             if trained + running >= plan.trials:
-                dead.hand_back()
                 with clock.measuring("waiting"):
                     time.sleep(IDLE_SECONDS)
                 continue
@@ -176,6 +176,7 @@ def work_off(context: "Context") -> None:
     dead = DeadTrials(context.study)
     with clock.measuring("storage"):
         while True:
+            dead.hand_back()  # a trial of a process that is gone waits again
             try:
                 _train_one(context.study, objective)
             except NothingWaits:
@@ -185,7 +186,6 @@ def work_off(context: "Context") -> None:
                     continue
                 if "running" not in states:
                     return
-                dead.hand_back()  # a trial of a process that is gone waits again
                 with clock.measuring("waiting"):
                     time.sleep(IDLE_SECONDS)
             context.tell(TimeSpent(lap()))
