@@ -13,6 +13,7 @@ from results.errors import NasSearchError
 from results.handback import MOST_ATTEMPTS
 from search import worker
 from search.events import CutOff, Event, Finished, Started, TaskDone, TaskFailed
+from search.interruption import held_back
 from search.plan import Plan
 from search.study import DeadTrials
 from search.task import Task
@@ -115,7 +116,8 @@ class Crew:
             name=f"nas-search worker on {device}",
             daemon=True,
         )
-        process.start()
+        with held_back():  # half started it would complain
+            process.start()
         theirs.close()
         return _Member(device, places, process, ours, deaths=deaths)
 

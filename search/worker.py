@@ -124,6 +124,8 @@ def main(
 ) -> None:
     """Entry point of the process. Ends when the pipe closes or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ends it at once; the parent hands back
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     _end_with_parent()
     Worker(plan, device, connection).work(threads)
 
