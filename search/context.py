@@ -1,12 +1,13 @@
 """What a training has at hand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from search.data import Digits
 from search.events import Event
 from search.lane import Lane
+from search.places import Places
 from search.plan import Plan, Precision
 from search.register import Register
 
@@ -29,3 +30,4 @@ class Context:
     lane: Lane
     precision: Precision
     tell: Callable[[Event], None]
+    places: Places = field(default_factory=Places)

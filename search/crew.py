@@ -12,7 +12,7 @@ from typing import Final, Self
 from results.errors import NasSearchError
 from results.handback import MOST_ATTEMPTS
 from search import worker
-from search.events import CutOff, Event, Finished, Started, TaskDone, TaskFailed
+from search.events import CutOff, Event, Finished, PlaceGivenUp, Started, TaskDone, TaskFailed
 from search.interruption import held_back
 from search.plan import Plan
 from search.study import DeadTrials
@@ -91,7 +91,10 @@ class Crew:
                     continue
                 if isinstance(event, TaskFailed):
                     raise NasSearchError(event.message)
-                if isinstance(event, TaskDone):
+                if isinstance(event, PlaceGivenUp):
+                    member.places -= 1
+                    waiting.appendleft(event.task)
+                if isinstance(event, TaskDone | PlaceGivenUp):
                     member.tasks.remove(event.task)
                     continue
                 if isinstance(event, Started):

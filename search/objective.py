@@ -27,6 +27,7 @@ from results.versions import device_name, versions
 from search.clock import Clock, Lap
 from search.context import Context
 from search.events import CutOff, EpochDone, Finished, Started, State
+from search.places import OutOfMemory
 from search.plan import derived_seed
 from search.study import FOLDER_KEY
 from search.train import TrainingRun, full_batches
@@ -82,7 +83,12 @@ class Objective(ABC):
         title = given.title if given else ""
         self._tell(Started(trial.number, params, title=title))
         try:
-            ended = self._evaluate(trial, configuration, params)
+            with self._context.places.training():
+                ended = self._evaluate(trial, configuration, params)
+        except OutOfMemory as error:
+            self._hand_back(trial)
+            self._tell(CutOff(trial.number, reason=str(error)))
+            raise
         except UpdateFinishedTrialError:  # taken for dead by another process, which queued it again
             self._tell(CutOff(trial.number))
             raise
