@@ -13,7 +13,6 @@ signals, storage, checkpoints.
 """
 
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -24,7 +23,7 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from wsgiref.util import setup_testing_defaults
 
 import click
@@ -83,17 +82,18 @@ class Run:
 
     def __init__(self, search: Search, trials: int) -> None:
         self.log = search.folder / "said.txt"
-        self._process = multiprocessing.get_context("fork").Process(
-            target=_command, args=(search.arguments(trials), self.log, search.simulated)
-        )
-        self._process.start()
-        assert self._process.pid is not None
-        self.pid: int = self._process.pid
+        self._exit_code: int | None = None
+        self.pid = os.fork()
+        if self.pid == 0:
+            _command(search.arguments(trials), self.log, search.simulated)
 
     @property
     def exit_code(self) -> int | None:
         """None while it runs."""
-        return self._process.exitcode
+        if self._exit_code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._exit_code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._exit_code
 
     def workers(self) -> list[psutil.Process]:
         try:
@@ -114,7 +114,7 @@ class Run:
         else:
             kind = "parent"
             os.kill(self.pid, signal.SIGKILL)
-        self._process.join()
+        self.wait(10)
         _, left = psutil.wait_procs(workers, timeout=10)
         if left:
             raise AssertionError(f"{count(len(left), 'worker')} outlived what started them")
@@ -122,20 +122,29 @@ class Run:
 
     def wait(self, seconds: float) -> None:
         """Until it has ended, or so long."""
-        self._process.join(seconds)
+        until = time.monotonic() + seconds
+        while self.exit_code is None and time.monotonic() < until:
+            time.sleep(0.01)
 
 
-def _command(arguments: list[str], log: Path, simulated: bool) -> None:
-    os.setsid()
-    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(said, 1)
-    os.dup2(said, 2)
-    command = [sys.executable, "-P", "-m", "search.cli", *arguments]
-    if not simulated:
-        os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
-        os.execv(sys.executable, command)
-    sys.argv = ["nas-search", *arguments]
-    cli.main()
+def _command(arguments: list[str], log: Path, simulated: bool) -> NoReturn:
+    """What the forked process does: it becomes the command."""
+    code = 1
+    try:
+        os.setsid()
+        said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        if not simulated:
+            os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+            os.execv(sys.executable, [sys.executable, "-P", "-m", "search.cli", *arguments])
+        sys.argv = ["nas-search", *arguments]
+        cli.main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
 
 
 class Watcher:
