@@ -116,7 +116,10 @@ class Worker:
                 os._exit(1)
             except OSError as error:
                 where = error.filename or self._plan.out
-                ended = TaskFailed(f"{error.strerror or error}: {where}")
+                ended = TaskFailed(
+                    f"{error.strerror or error}: {where} (what was stored is kept: mend that, then "
+                    f"run the same command again)"
+                )
             except Exception as error:
                 if os.environ.get("NAS_SEARCH_DEBUG"):
                     traceback.print_exc()
