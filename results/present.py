@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from results.models.prediction import Prediction
-    from results.replay import Replayed
+    from results.replayed import Replayed
     from results.settings import StudySettings
     from space import Published
 
@@ -107,15 +107,22 @@ def replay_table(found: "Sequence[Replayed]", settings: "StudySettings") -> None
     """Prints published against measured."""
     from rich.table import Table
 
-    from results.replay import COLUMNS, cells, legend
+    from results.replayed import COLUMNS, RUN_COLUMNS, cells, legend, run_cells
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in COLUMNS:
         table.add_column(name, justify="left" if name in ("id", "what") else "right")
     for each in found:
         table.add_row(*cells(each, settings))
+    runs = Table(*RUN_COLUMNS, box=None, padding=(0, 2, 0, 0))
+    for each in found:
+        for row in run_cells(each):
+            runs.add_row(*row)
     console = _console()
     console.print(table)
+    console.print()
+    console.print(runs)
+    console.print()
     console.print(legend(found, settings), soft_wrap=True)
 
 

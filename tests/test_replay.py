@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from results.record import Epoch, Given, TrialRecord, drawn_attributes, trained_attributes
-from results.replay import COLUMNS, cells, replay_markdown, replayed
+from results.replayed import COLUMNS, cells, replay_markdown, replayed
 from results.report.page import page
 from results.report.replayed import headline, make_replay_report
 from results.settings import StudySettings
@@ -67,6 +67,8 @@ def test_the_report_shows_every_network_and_its_assumptions() -> None:
     assert "2 came within" in made.headline
     assert "## 1.3: fewer early channels" in made.markdown
     assert PUBLISHED["2.2"].reconstruction in made.markdown
+    assert "| 1.3 | published | 99.44 | 99.38 99.39 99.38 99.44 99.41 |" in made.markdown
+    assert "| 1.3 | 1 | 99.43 | 90.00 99.40 99.41 99.42 99.43 | 99.40 |" in made.markdown
     assert "validation" not in made.markdown
     assert page(made).count("data:image/svg+xml") == 2
 
@@ -114,7 +116,7 @@ def test_a_replay_goes_on_where_it_stopped(nas_search: CommandLine) -> None:
     assert "4.2, seed 1: 9,032 parameters" in both.stderr
     again = nas_search("replay", "4.2", *options, "--seeds", "2")
     assert json.loads(again.stdout) == [second]
-    assert "trial" not in again.stderr
+    assert "seed" not in again.stderr
     report = nas_search("report", "here")
     assert report.returncode == 0
     assert "published network" in report.stdout

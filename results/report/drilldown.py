@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from results.charts.ladder import change, ladder_chart, rung_name, worth_chart
-from results.difference import Difference, step, worths
+from results.difference import Difference, of_sustained, step, worths
 from results.intervals import CONFIDENCE
 from results.ladder import PLAIN, Ladder, Rung, Tried
 from results.markdown import bullets, capital, count, mean_sd, table
@@ -14,7 +14,7 @@ from results.record import TrialRecord
 from results.report.finalist import layers
 from results.report.pictures import Pictures
 from results.report.report import Report, made_with
-from results.report.rung import ended, gaps, rung_parts, scatter, seconds, widths
+from results.report.rung import ended, gaps, rung_parts, scatters, seconds, widths
 from results.settings import StudySettings
 from results.splits import SPLITS
 from space.ingredients import Ingredient, ingredients
@@ -61,7 +61,24 @@ def headline(ladder: Ladder, settings: StudySettings) -> str:
     said = capital(so_far + _most(ladder.rungs[most], steps[most], sustained))
     if len(steps) > 1:
         said += f". {len(steps)} changes together: from {start:.2f} to {end:.2f}%"
-    return f"{said}."
+        all_of_it = of_sustained(ladder.rungs[-1].here, ladder.rungs[0].here, settings)
+        said += f" ({all_of_it.evidence})" if all_of_it.evidence else ""
+    return f"{said}.{_higher(ladder, settings)}"
+
+
+def _higher(ladder: Ladder, settings: StudySettings) -> str:
+    """That a rung is clearly better than the last one; empty if none is."""
+    last, higher = ladder.rungs[-1].here, ladder.rungs[:-1]
+    clear = [
+        (place, rung.here)
+        for place, rung in enumerate(higher, 1)
+        if rung.here.mean > last.mean
+        and of_sustained(rung.here, last, settings, len(higher)).is_clear
+    ]
+    if not clear:
+        return ""
+    place, best = max(clear, key=lambda each: each[1].mean)
+    return f" Rung {place} is better than the last one: it sustains {best.mean:.2f}%."
 
 
 def _most(rung: Rung, effect: Difference, sustained: str) -> str:
@@ -117,6 +134,14 @@ def _overview(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> li
     ]
 
 
+def note(title: str, ladder: Ladder, settings: StudySettings) -> str:
+    """What the dashboard says of the study: how far the ladder has come."""
+    parts = [f"**The ladder to {title}**", headline(ladder, settings), missing(ladder)]
+    if ladder.rungs:
+        parts.insert(2, _ladder_table(ladder, settings))
+    return "\n\n".join(each for each in parts if each)
+
+
 def _ladder_table(ladder: Ladder, settings: StudySettings) -> str:
     rows = [
         (
@@ -138,7 +163,7 @@ def _course_table(ladder: Ladder, settings: StudySettings) -> str:
             str(place),
             change(rung),
             f"{statistics.mean(gaps(rung.here)):+z.2f}",
-            f"{scatter(rung.here, settings):.2f}",
+            f"{statistics.mean(scatters(rung.here, settings)):.2f}",
             f"{seconds(rung.here):.3g}",
         )
         if ended(rung.here)
@@ -168,19 +193,24 @@ def protocol(ladder: Ladder, settings: StudySettings) -> list[str]:
 
 def evidence(ladder: Ladder) -> list[str]:
     """How sure effects are, and how changes were chosen, in sentences."""
+    several = len(ladder.rungs[0].here.runs) > 1
     sure = (
         f"*Effect*: the difference to the rung before, with a {CONFIDENCE:.0%} Welch interval over "
-        f"seeds, which holds for all that was tried at its step at once (Bonferroni). Seeds are "
-        f"not paired: the same seed starts different networks differently."
-        if len(ladder.rungs[0].here.runs) > 1
+        f"seeds, which holds for all that was tried at its step at once (Bonferroni), and not for "
+        f"all steps at once. Seeds are not paired: the same seed starts different networks "
+        f"differently."
+        if several
         else "*Effect*: the difference to the rung before. A single run tells no scatter: there "
         "are no intervals, and any difference may be chance. `--seeds` asks for more runs."
     )
+    tie = (
+        " What is within one standard error of it is a tie, which fewer parameters win, then "
+        "fewer multiply-accumulates."
+    )
     return [
         sure,
-        "At each step the change with the highest sustained accuracy was added. What is within one "
-        "standard error of it is a tie, which fewer parameters win, then fewer "
-        "multiply-accumulates.",
+        "At each step the change with the highest sustained accuracy was added."
+        + (tie if several else ""),
         "Changes were chosen by the same validation images that they are measured on: the gains of "
         "what was added first are slightly optimistic.",
     ]

@@ -160,8 +160,8 @@ def _introduction(title: str, ladder: Ladder, settings: StudySettings) -> str:
     return (
         f"# {title}: drill-down\n\n{headline(ladder, settings)}\n\nThis notebook goes on from "
         f"there: it has the network of each rung with the recipe that trained it, and what was "
-        f"measured. It needs a Python that has nas-search installed. Run the cells from top to "
-        f"bottom."
+        f"measured. It needs nas-search and Jupyter (`pip install jupyterlab`) in one Python. Run "
+        f"the cells from top to bottom."
     )
 
 

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from results.charts.seeds import seeds_chart
 from results.markdown import count, table
 from results.record import TrialRecord
-from results.replay import Replayed, replay_markdown, replayed
+from results.replayed import RUN_COLUMNS, Replayed, replay_markdown, replayed, run_cells
 from results.report.finalist import layers
 from results.report.pictures import Pictures
 from results.report.report import Report, made_with
 from results.settings import StudySettings
 
 NEAR = 0.15
-"""Points. Twice the standard error of an accuracy of 99.4% on 10,000 images: what two runs of one
-network differ by without any reason."""
+"""Points: a larger difference asks for an explanation. Chance alone is one: two accuracies of 99.4%
+on 10,000 images lie 0.22 apart in one of 20 cases (twice the standard error of their difference),
+and seeds differ besides."""
 
 
 def make_replay_report(
@@ -50,25 +51,14 @@ def headline(found: Sequence[Replayed]) -> str:
 def _network(each: Replayed, settings: StudySettings, pictures: Pictures) -> list[str]:
     published = each.published
     name = published.id.replace(".", "-")
-    rows = [
-        (
-            str(curve.seed),
-            f"{max(curve.accuracies):.2f}",
-            " ".join(f"{value:.2f}" for value in curve.accuracies[-5:]),
-            f"{curve.sustained:.2f}",
-        )
-        for curve in each.curves
-    ]
-    last = "".join(f" {value:.2f}" for value in published.last_epochs)
     return [
         f"## {published.id}: {published.title}",
         published.reconstruction,
         f"Published: best test accuracy {published.best_test:.2f}%, best training accuracy "
         f"{published.best_train:.2f}%"
-        + (f", last epochs{last}" if last else "")
         + (f" ({published.note})" if published.note else "")
         + f". Measured: {each.difference:+.2f} points from that, on average.",
-        table(("seed", "best test", "last 5 epochs, test", "sustained"), rows),
+        table(RUN_COLUMNS, run_cells(each)),
         pictures.chart(f"replay-{name}", seeds_chart(each.curves, settings)),
         "### Layers",
         layers(published.configuration.architecture),
