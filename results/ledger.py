@@ -81,7 +81,7 @@ class Ledger(_CachedStorage):
         """Attributes of the study that wait for the end of `at_once`."""
         self._foreign: set[int] = set()
         """Unfinished trials that are not begun here: to be read again."""
-        self._last_read = self._last_write = self._last_beat = self._last_stale = -float("inf")
+        self._last_read = self._last_write = self._last_beat = -float("inf")
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         if template_trial is None and self._queue_only:
@@ -283,11 +283,11 @@ class Ledger(_CachedStorage):
             self._last_beat = time.monotonic()
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
-        with self._guard:
-            if time.monotonic() - self._last_stale < (self.get_heartbeat_interval() or 0):
-                return []
-            self._last_stale = time.monotonic()
-        return super()._get_stale_trial_ids(study_id)
+        """None, for Optuna: it would end them, and queue them again in another transaction.
+
+        See `search.study.DeadTrials`.
+        """
+        return []
 
     def refresh(self) -> None:
         """Reads what others wrote up to now."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from results.errors import NasSearchError
-from results.record import Given
 from results.settings import FORMAT, SETTINGS_KEY, StudySettings
 
 if TYPE_CHECKING:
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 CREATED_KEY = "created"
 HEARTBEAT_SECONDS = 15
 GRACE_SECONDS = 60
-MOST_ATTEMPTS = 5
 
 
 class _Connection(sqlite3.Connection):
@@ -92,24 +90,7 @@ def _connect(url: str, engine_arguments: dict[str, Any]) -> "optuna.storages.RDB
         engine_kwargs=engine_arguments,
         heartbeat_interval=HEARTBEAT_SECONDS,
         grace_period=GRACE_SECONDS,
-        heartbeat_stale_trial_callback=enqueue_again,
     )
-
-
-def enqueue_again(study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> None:
-    """Queues the parameters of a trial that was cut off, without anything else of it.
-
-    Parameters that came from the queue are known before they are drawn; others only if the trial
-    had drawn all of them. A trial that came with its configuration keeps it. A trial that was cut
-    off `MOST_ATTEMPTS` times is left alone: it may be what ends its process.
-    """
-    attempt = trial.user_attrs.get("attempt", 1) + 1
-    given = Given.of(trial.user_attrs)
-    params = trial.system_attrs.get("fixed_params") or trial.params
-    is_known = given is not None or set(params) == set(settings_of(study).space.dimensions)
-    if attempt <= MOST_ATTEMPTS and is_known:
-        attributes = {"retry_of": trial.number, "attempt": attempt}
-        study.enqueue_trial(params, user_attrs=attributes | (given.attributes() if given else {}))
 
 
 @contextmanager

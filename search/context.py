@@ -1,7 +1,7 @@
 """What a training has at hand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from results.store import Store
@@ -9,6 +9,7 @@ from results.whereabouts import store_of
 from search.data import Digits
 from search.events import Event
 from search.lane import Lane
+from search.places import Places
 from search.plan import Plan, Precision
 from search.register import Register
 
@@ -31,6 +32,7 @@ class Context:
     lane: Lane
     precision: Precision
     tell: Callable[[Event], None]
+    places: Places = field(default_factory=Places)
 
     @property
     def store(self) -> Store:

@@ -57,6 +57,7 @@ class CutOff:
 
     trial: int
     seed: int | None = None
+    reason: str = "its process died or was suspended"
 
 
 @dataclass(frozen=True)
@@ -74,10 +75,17 @@ class TaskDone:
 
 
 @dataclass(frozen=True)
+class PlaceGivenUp:
+    """A task is not done, and given back with its place: memory ran out."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
 class TaskFailed:
     """A worker can't go on; `message` is one line for the user."""
 
     message: str
 
 
-Event = Started | EpochDone | Finished | CutOff | TimeSpent | TaskDone | TaskFailed
+Event = Started | EpochDone | Finished | CutOff | TimeSpent | TaskDone | PlaceGivenUp | TaskFailed

@@ -11,6 +11,7 @@ from torch import AcceleratorError
 
 from results.artifacts import keep_artifacts
 from results.checkpoint import checkpoint_name, save_checkpoint
+from results.handback import hand_back
 from results.ledger import write_out
 from results.record import (
     BUDGET_CONSTRAINT,
@@ -22,12 +23,12 @@ from results.record import (
     time_attributes,
     trained_attributes,
 )
-from results.storage import enqueue_again
 from results.versions import device_name, versions
 from results.whereabouts import FOLDER_KEY, KEPT_IN
 from search.clock import Clock, Lap
 from search.context import Context
 from search.events import CutOff, EpochDone, Finished, Started, State
+from search.places import OutOfMemory
 from search.plan import derived_seed
 from search.train import TrainingRun, full_batches
 from space import Configuration, footprint
@@ -83,7 +84,12 @@ class Objective(ABC):
         title = given.title if given else ""
         self._tell(Started(trial.number, params, title=title))
         try:
-            ended = self._evaluate(trial, configuration, params)
+            with self._context.places.training():
+                ended = self._evaluate(trial, configuration, params)
+        except OutOfMemory as error:
+            self._hand_back(trial)
+            self._tell(CutOff(trial.number, reason=str(error)))
+            raise
         except UpdateFinishedTrialError:  # taken for dead by another process, which queued it again
             self._tell(CutOff(trial.number))
             raise
@@ -201,7 +207,7 @@ class Objective(ABC):
             trial.set_user_attr(name, value)
 
     def _hand_back(self, trial: "optuna.Trial") -> None:
-        enqueue_again(self._study, self._study.get_trials(deepcopy=False)[trial.number])
+        hand_back(self._study, self._study.get_trials(deepcopy=False)[trial.number])
 
     def _epochs(self, run: TrainingRun) -> Iterator[Epoch]:
         """Trains, measuring the time; the seconds of an epoch are the run's own."""

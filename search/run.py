@@ -87,7 +87,7 @@ def at_work(plan: Plan, *, baselines: bool) -> "Iterator[tuple[optuna.Study, Cre
         reader = with_ledger(study)
         publisher = Publisher(reader, say)
         try:
-            with Crew(plan, on_death=dead.hand_back) as crew:
+            with Crew(plan, dead) as crew:
                 yield reader, crew, publisher
         except KeyboardInterrupt:
             publisher.update_if_quick()

@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
+from results.handback import end_and_hand_back
+from results.ledger import database_of
 from results.record import Given, TrialRecord, given_runs
 from results.settings import SETTINGS_KEY
-from results.storage import CREATED_KEY, enqueue_again, settings_of
+from results.storage import CREATED_KEY, HEARTBEAT_SECONDS, settings_of
 from results.whereabouts import FOLDER_KEY, settle, store_of
 from search.plan import Plan, derived_seed
 from search.strategy import make_pruner, make_sampler
@@ -129,21 +131,26 @@ class DeadTrials:
     def __init__(self, study: "optuna.Study") -> None:
         self._study = study
         self._unclaimed_since: dict[int, float] = {}
+        self._last_look = -float("inf")
 
-    def hand_back(self) -> None:
-        """Call it again and again; safe from several processes at once."""
-        import optuna
-        from optuna.exceptions import UpdateFinishedTrialError
+    def hand_back(self, *, blamed: bool = False) -> None:
+        """Call it again and again; safe from several processes at once.
+
+        `blamed`: the trials may be what ended their process.
+        """
         from optuna.trial import TrialState
 
-        optuna.storages.fail_stale_trials(self._study)
+        stale = self._stale()
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if self._is_dead(trial):
-                try:
-                    self._study.tell(trial.number, state=TrialState.FAIL)
-                except (UpdateFinishedTrialError, ValueError):  # another process was quicker
-                    continue
-                enqueue_again(self._study, trial)
+            if trial._trial_id in stale or self._is_dead(trial):
+                end_and_hand_back(self._study, trial.number, blamed=blamed)
+
+    def _stale(self) -> set[int]:
+        """Trials without a heartbeat; looked for now and then."""
+        if time.monotonic() - self._last_look < HEARTBEAT_SECONDS:
+            return set()
+        self._last_look = time.monotonic()
+        return set(database_of(self._study)._get_stale_trial_ids(self._study._study_id))
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:
         import psutil

@@ -10,17 +10,20 @@ from typing import Any
 
 import optuna
 import pytest
+import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from results.errors import NasSearchError
+from results.handback import MOST_ATTEMPTS, end_and_hand_back, hand_back
+from results.ledger import database_of, with_ledger
 from results.record import Confirmation, State, TrialRecord
 from results.selection import confirmed, finalists, most_accurate, smallest_holding
 from results.settings import FORMAT, StudySettings
 from results.splits import SPLITS, Split
-from results.storage import MOST_ATTEMPTS, default_url, enqueue_again, open_storage
+from results.storage import default_url, open_storage
 from search.data import DataSource
 from search.plan import Plan
 from search.register import Register
@@ -118,9 +121,9 @@ def test_confirmation_is_summed_up_over_seeds() -> None:
 
 
 @pytest.fixture
-def study() -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    made = optuna.create_study(direction="maximize")
+def study(tmp_path: Path) -> optuna.Study:
+    storage = open_storage(default_url(tmp_path), create=True)
+    made = optuna.create_study(storage=storage, direction="maximize")
     made.set_user_attr("settings", settings().model_dump(mode="json"))
     return made
 
@@ -152,13 +155,26 @@ def test_trials_of_dead_processes_are_handed_back_and_of_living_ones_left(
     assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING]
     again = study.ask()
     assert {name: each.suggest(again, name) for name, each in space.dimensions.items()} == params
-    assert again.user_attrs == {"retry_of": dead.number, "attempt": 2}
+    assert again.user_attrs == {"retry_of": dead.number, "attempt": 1}
 
 
 def test_trials_of_other_machines_are_left_to_their_heartbeat(study: optuna.Study) -> None:
     study.ask().set_user_attr("worker", "elsewhere/1/1.00")
     DeadTrials(study).hand_back()
     assert study.trials[0].state == TrialState.RUNNING
+
+
+def test_a_trial_without_a_heartbeat_is_handed_back(study: optuna.Study) -> None:
+    study.enqueue_trial(BASELINES["1.3"])
+    ledger = with_ledger(study)
+    ledger.ask().set_user_attr("worker", "elsewhere/1/1.00")
+    with database_of(study).engine.begin() as connection:
+        long_ago = "UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'"
+        connection.execute(sqlalchemy.text(long_ago))
+    optuna.storages.fail_stale_trials(ledger)  # as Optuna does before it asks
+    assert study.trials[0].state == TrialState.RUNNING
+    DeadTrials(ledger).hand_back()
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
 def test_a_trial_that_never_said_whose_it_is_is_given_time(
@@ -178,21 +194,49 @@ def test_parameters_from_the_queue_survive_a_death_before_they_are_drawn(
     study: optuna.Study,
 ) -> None:
     study.enqueue_trial(BASELINES["1.3"])
-    number = study.ask().number
-    enqueue_again(study, study.trials[number])
-    assert study.trials[-1].state == TrialState.WAITING
+    end_and_hand_back(study, study.ask().number, blamed=False)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
     assert study.trials[-1].system_attrs["fixed_params"] == BASELINES["1.3"]
 
 
-def test_a_configuration_that_keeps_killing_its_worker_is_left_alone(study: optuna.Study) -> None:
+@pytest.mark.parametrize(("blamed", "most"), [(True, MOST_ATTEMPTS), (False, 50)])
+def test_a_configuration_is_left_alone_only_if_it_keeps_ending_its_worker(
+    study: optuna.Study, blamed: bool, most: int
+) -> None:
     study.enqueue_trial(BASELINES["1.3"])
     attempts = 0
-    while any(trial.state == TrialState.WAITING for trial in study.trials):
-        number = study.ask().number
+    while attempts < 50 and study.trials[-1].state == TrialState.WAITING:
         attempts += 1
-        study.tell(number, state=TrialState.FAIL)
-        enqueue_again(study, study.trials[number])
-    assert attempts == MOST_ATTEMPTS
+        end_and_hand_back(study, study.ask().number, blamed=blamed)
+    assert attempts == most
+
+
+def test_a_trial_is_handed_back_once_whoever_ends_it(study: optuna.Study) -> None:
+    study.enqueue_trial(BASELINES["1.3"])
+    study.enqueue_trial(BASELINES["plain-wide"])
+    by_itself, by_others = study.ask(), study.ask()
+    hand_back(study, study.trials[by_itself.number])  # and its process is gone before it ends it
+    for _ in range(2):
+        for trial in (by_itself, by_others):
+            end_and_hand_back(study, trial.number, blamed=True)
+    again = [trial.user_attrs["retry_of"] for trial in study.trials[2:]]
+    assert again == [by_itself.number, by_others.number]
+
+
+def test_a_trial_is_ended_and_queued_again_or_neither(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.enqueue_trial(BASELINES["1.3"])
+    number = study.ask().number
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("results.handback.rows.insert_trial", killed)
+        with pytest.raises(KeyboardInterrupt):
+            end_and_hand_back(study, number, blamed=False)
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
 
 
 def test_draws_depend_on_seed_and_number_alone() -> None:
