@@ -169,7 +169,8 @@ def _search(**options: Any) -> None:
 
 def _next(plan: "Plan", command: str) -> str:
     """The command line that shows more of this study."""
-    from results.storage import default_url, shown_url
+    from results.storage import default_url
+    from results.storage_url import shown_url
 
     words = ["nas-search", command, "--study", plan.study]
     if plan.out != Path("runs"):

@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import Self
 
 from results.errors import NasSearchError
+from results.patience import Patience
 from search import worker
-from search.events import CutOff, Event, Finished, Started, TaskDone, TaskFailed
+from search.events import CutOff, Event, Finished, Started, StorageNoticed, TaskDone, TaskFailed
 from search.plan import Plan
 from search.task import Task
 
@@ -35,8 +36,11 @@ class Crew:
     `on_death`, which is also called whenever one of them dies by itself.
     """
 
-    def __init__(self, plan: Plan, on_death: Callable[[], object]) -> None:
+    def __init__(
+        self, plan: Plan, on_death: Callable[[], object], patience: Patience | None = None
+    ) -> None:
         self.plan = plan
+        self.patience = patience or Patience()
         self._on_death = on_death
         self._context = multiprocessing.get_context("spawn")
         self._members: list[_Member] = []
@@ -87,6 +91,9 @@ class Crew:
                     raise NasSearchError(event.message)
                 if isinstance(event, TaskDone):
                     member.tasks.remove(event.task)
+                    continue
+                if isinstance(event, StorageNoticed):
+                    self.patience.notice(event.is_away)
                     continue
                 if isinstance(event, Started):
                     member.training.add((event.trial, event.seed))

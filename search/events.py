@@ -80,4 +80,11 @@ class TaskFailed:
     message: str
 
 
-Event = Started | EpochDone | Finished | CutOff | TimeSpent | TaskDone | TaskFailed
+@dataclass(frozen=True)
+class StorageNoticed:
+    """The storage can't be reached, and is waited for; or it is back."""
+
+    is_away: bool
+
+
+Event = Started | EpochDone | Finished | CutOff | TimeSpent | TaskDone | TaskFailed | StorageNoticed

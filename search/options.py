@@ -129,12 +129,9 @@ def open_study(study: str | None, storage: str | None, out: Path) -> "optuna.Stu
     Its trials are read all at once and kept, for a command that looks at them again and again.
     """
     from results.ledger import with_ledger
-    from results.storage import default_url, load_study, open_storage, shown_url, storage_errors
+    from results.storage import default_url, load_study, open_storage
 
-    url = storage or default_url(out)
-    opened = open_storage(url, create=False)
-    with storage_errors(shown_url(url)):
-        return with_ledger(load_study(opened, study))
+    return with_ledger(load_study(open_storage(storage or default_url(out), create=False), study))
 
 
 def holds_studies(out: Path) -> bool:

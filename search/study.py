@@ -5,9 +5,12 @@ import os
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
+from results.ledger import Ledger, at_once, with_ledger
 from results.record import Given, TrialRecord, given_runs
 from results.settings import SETTINGS_KEY
 from results.storage import CREATED_KEY, enqueue_again, settings_of
@@ -17,7 +20,10 @@ from space import baselines_in, configuration, footprint
 
 if TYPE_CHECKING:
     import optuna
+    import psutil
     from optuna.trial import FrozenTrial
+
+    from results.database import Database
 
 WORKER_KEY = "worker"
 FOLDER_KEY = "folder"
@@ -26,54 +32,70 @@ SEED_KEY = "seed"
 UNCLAIMED_SECONDS = 60
 
 
-def make_or_resume(
-    storage: "optuna.storages.RDBStorage", plan: Plan, *, baselines: bool
-) -> "optuna.Study":
-    """The study of the plan, ready to be worked on.
+def make_or_resume(storage: "Database", plan: Plan, *, baselines: bool) -> "optuna.Study":
+    """The study of the plan, ready to be worked on, and kept in a ledger.
 
-    May be cut off at any point, and called by several processes at once: what is missing is done by
-    the next call. Raises NasSearchError if a study of that name is about something else.
+    May be cut off at any point, and called by several processes at once: one of them makes it, in
+    one transaction. Raises NasSearchError if a study of that name is about something else.
     """
     import optuna
 
-    study = optuna.create_study(
-        study_name=plan.study, storage=storage, direction="maximize", load_if_exists=True
+    study = with_ledger(
+        optuna.create_study(
+            study_name=plan.study, storage=storage, direction="maximize", load_if_exists=True
+        )
     )
-    if SETTINGS_KEY not in study.user_attrs:
+    at_once(study, lambda: _fill(study, plan, baselines=baselines))
+    return study
+
+
+def _fill(study: "optuna.Study", plan: Plan, *, baselines: bool) -> None:
+    """Adds to a study what it lacks."""
+    attributes = study.user_attrs
+    if SETTINGS_KEY not in attributes:
         if study.get_trials(deepcopy=False):
             raise NasSearchError(
                 f"study {plan.study} was not made by nas-search: choose another name with --study"
             )
         created = datetime.datetime.now(datetime.UTC).isoformat()
-        study.set_metric_names([f"{plan.settings.objective}_score"])
-        study.set_user_attr(CREATED_KEY, created)
         # Not the name alone: a study of the same name in another database has other weights.
         token = derived_seed(created, plan.study, os.getpid())
-        study.set_user_attr(FOLDER_KEY, f"{plan.study}-{token:08x}")
-        study.set_user_attr(BASELINES_KEY, "wanted" if baselines else "left out")
-        study.set_user_attr(SEED_KEY, plan.seed)
-        study.set_user_attr(SETTINGS_KEY, plan.settings.model_dump(mode="json"))
+        attributes = {
+            CREATED_KEY: created,
+            FOLDER_KEY: f"{plan.study}-{token:08x}",
+            BASELINES_KEY: "wanted" if baselines else "left out",
+            SEED_KEY: plan.seed,
+            SETTINGS_KEY: plan.settings.model_dump(mode="json"),
+        }
+        study.set_metric_names([f"{plan.settings.objective}_score"])
+        for key, value in attributes.items():
+            study.set_user_attr(key, value)
     settings_of(study).refuse_if_different(plan.settings, plan.study)
-    if study.user_attrs[BASELINES_KEY] == "wanted":
+    if attributes[BASELINES_KEY] == "wanted":
         for params in baselines_in(plan.settings.space):
             if footprint(configuration(params).architecture).params < plan.settings.max_params:
                 study.enqueue_trial(params, skip_if_exists=True)
         study.set_user_attr(BASELINES_KEY, "queued")
-    return study
 
 
 def queue(study: "optuna.Study", wanted: Iterable[Given]) -> None:
-    """Queues what is wanted in its order, without what the study has, trained or to be trained."""
+    """Queues what is wanted in its order, without what the study has, trained or to be trained.
+
+    The study is kept in a ledger. Of several processes at once each sees what the other queued.
+    """
     from optuna.trial import TrialState
 
-    there = set()
-    for trial in study.get_trials(deepcopy=False):
-        given = Given.of(trial.user_attrs)
-        if given is not None and trial.state != TrialState.FAIL:
-            there.add((given.name, given.seed))
-    for each in wanted:
-        if (each.name, each.seed) not in there:
-            study.enqueue_trial({}, user_attrs=each.attributes())
+    def add() -> None:
+        there = set()
+        for trial in study.get_trials(deepcopy=False):
+            given = Given.of(trial.user_attrs)
+            if given is not None and trial.state != TrialState.FAIL:
+                there.add((given.name, given.seed))
+        for each in wanted:
+            if (each.name, each.seed) not in there:
+                study.enqueue_trial({}, user_attrs=each.attributes())
+
+    at_once(study, add)
 
 
 def untrained(records: Iterable[TrialRecord], wanted: Iterable[Given]) -> list[Given]:
@@ -82,14 +104,12 @@ def untrained(records: Iterable[TrialRecord], wanted: Iterable[Given]) -> list[G
     return [each for each in wanted if each.seed not in trained.get(each.name, {})]
 
 
-def load(storage: "optuna.storages.RDBStorage", plan: Plan) -> "optuna.Study":
+def load(storage: "Database", plan: Plan) -> "optuna.Study":
     """The study of the plan with its sampler and pruner, for a process that works on it.
 
     Threads of the process share it.
     """
     import optuna
-
-    from results.ledger import Ledger
 
     marks = {WORKER_KEY: this_worker(), "dataset": plan.settings.dataset}
     return optuna.load_study(
@@ -104,7 +124,14 @@ def this_worker() -> str:
     """Names this process so that another on the same machine can tell whether it still lives."""
     import psutil
 
-    return f"{_this_host()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+    return f"{_this_host()}/{os.getpid()}/{_started(psutil.Process()):.2f}"
+
+
+def _started(process: "psutil.Process") -> float:
+    """Seconds from the machine's start to that of the process: the clock may be set meanwhile."""
+    import psutil
+
+    return float(process.create_time() - psutil.boot_time())
 
 
 def _this_host() -> str:
@@ -121,6 +148,7 @@ class DeadTrials:
 
     A process of this machine is looked for; one of another machine ends through its heartbeat. A
     trial that never said whose it is is dead when it has been seen so for `UNCLAIMED_SECONDS`.
+    The study is kept in a ledger.
     """
 
     def __init__(self, study: "optuna.Study") -> None:
@@ -136,11 +164,14 @@ class DeadTrials:
         optuna.storages.fail_stale_trials(self._study)
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if self._is_dead(trial):
-                try:
-                    self._study.tell(trial.number, state=TrialState.FAIL)
-                except (UpdateFinishedTrialError, ValueError):  # another process was quicker
-                    continue
-                enqueue_again(self._study, trial)
+                with suppress(UpdateFinishedTrialError, ValueError):  # another was quicker
+                    at_once(self._study, partial(self._begin_again, trial))
+
+    def _begin_again(self, trial: "FrozenTrial") -> None:
+        from optuna.trial import TrialState
+
+        self._study.tell(trial.number, state=TrialState.FAIL)
+        enqueue_again(self._study, trial)
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:
         import psutil
@@ -155,6 +186,6 @@ class DeadTrials:
         try:
             process = psutil.Process(int(pid))
             alive = process.status() != psutil.STATUS_ZOMBIE
-            return not alive or abs(process.create_time() - float(created)) > 1
+            return not alive or abs(_started(process) - float(created)) > 1
         except psutil.NoSuchProcess:
             return True

@@ -19,10 +19,11 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
-from results.storage import open_storage, shown_url, storage_errors
+from results.patience import PATIENCE_SECONDS, Patience
+from results.storage import open_storage
 from search import study as studies
 from search.device import prepare_thread
-from search.events import Event, TaskDone, TaskFailed, TimeSpent
+from search.events import Event, StorageNoticed, TaskDone, TaskFailed, TimeSpent
 from search.plan import Plan
 from search.study import DeadTrials
 from search.task import QueueTask, SearchTask, Task
@@ -44,7 +45,9 @@ def make_context(plan: Plan, device: str, tell: Callable[[Event], None]) -> "Con
     from search.precision import precision_for
     from search.register import Register
 
-    study = studies.load(open_storage(plan.storage, create=False), plan)
+    patience = Patience(PATIENCE_SECONDS, lambda is_away: tell(StorageNoticed(is_away)))
+    storage = open_storage(plan.storage, create=False, patience=patience, waits=True)
+    study = studies.load(storage, plan)
     return Context(
         plan=plan,
         study=study,
@@ -91,9 +94,8 @@ class Worker:
         while True:
             task = self._tasks.get()
             try:
-                with storage_errors(shown_url(self._plan.storage)):
-                    context = context or self._context()
-                    run(context, task)
+                context = context or self._context()
+                run(context, task)
             except NasSearchError as error:
                 self._tell(TaskFailed(str(error)))
             except AcceleratorError:  # after it no call to the device works in this process

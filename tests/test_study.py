@@ -16,6 +16,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from results.errors import NasSearchError
+from results.ledger import with_ledger
 from results.record import Confirmation, State, TrialRecord
 from results.selection import confirmed, finalists, most_accurate, smallest_holding
 from results.settings import FORMAT, StudySettings
@@ -118,9 +119,9 @@ def test_confirmation_is_summed_up_over_seeds() -> None:
 
 
 @pytest.fixture
-def study() -> optuna.Study:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    made = optuna.create_study(direction="maximize")
+def study(tmp_path: Path) -> optuna.Study:
+    storage = open_storage(default_url(tmp_path), create=True)
+    made = with_ledger(optuna.create_study(storage=storage, direction="maximize"))
     made.set_user_attr("settings", settings().model_dump(mode="json"))
     return made
 
@@ -219,11 +220,10 @@ def test_a_budget_too_tight_for_the_space_is_refused() -> None:
 
 
 class OneStudy:
-    """A storage in memory and a plan for a study in it."""
+    """A storage in a folder and a plan for a study in it."""
 
-    def __init__(self, **changes: Any) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.storage: Any = optuna.storages.InMemoryStorage()
+    def __init__(self, out: Path, **changes: Any) -> None:
+        self.storage = open_storage(default_url(out), create=True)
         self.plan = make_plan(
             Plan, study="one", settings=settings(**changes), sampler="tpe", pruner="halving"
         )
@@ -233,9 +233,10 @@ class OneStudy:
 
 
 def test_baselines_are_queued_once_also_after_an_interruption(
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    one = OneStudy()
+    one = OneStudy(tmp_path)
     whole = optuna.Study.enqueue_trial
     queued = []
 
@@ -255,14 +256,14 @@ def test_baselines_are_queued_once_also_after_an_interruption(
         assert [trial.system_attrs["fixed_params"] for trial in study.trials] == feasible
 
 
-def test_a_study_made_without_baselines_never_gets_them() -> None:
-    one = OneStudy()
+def test_a_study_made_without_baselines_never_gets_them(tmp_path: Path) -> None:
+    one = OneStudy(tmp_path)
     one.open(baselines=False)
     assert one.open(baselines=True).trials == []
 
 
-def test_a_study_about_another_space_is_refused() -> None:
-    one = OneStudy()
+def test_a_study_about_another_space_is_refused(tmp_path: Path) -> None:
+    one = OneStudy(tmp_path)
     one.open()
     dimensions = {**one.plan.settings.space.dimensions, "head": Choice(choices=("gap_conv",))}
     space = SearchSpace(max_params=10_000, dimensions=dimensions)
@@ -271,15 +272,15 @@ def test_a_study_about_another_space_is_refused() -> None:
         one.open()
 
 
-def test_a_study_of_another_program_is_refused() -> None:
-    one = OneStudy()
+def test_a_study_of_another_program_is_refused(tmp_path: Path) -> None:
+    one = OneStudy(tmp_path)
     optuna.create_study(study_name="one", storage=one.storage, direction="maximize").ask()
     with pytest.raises(NasSearchError, match="not made by nas-search"):
         one.open()
 
 
-def test_a_study_of_a_newer_version_is_refused() -> None:
-    one = OneStudy()
+def test_a_study_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    one = OneStudy(tmp_path)
     stored = {**settings().model_dump(mode="json"), "format": FORMAT + 1, "unheard_of": 1}
     one.open().set_user_attr("settings", stored)
     with pytest.raises(NasSearchError, match="newer nas-search"):
@@ -330,10 +331,12 @@ def test_trial_that_another_process_ended_meanwhile_does_not_end_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What `optimize` raises when its trial was told by others, with the storage of a worker."""
-    one = OneStudy()
-    storage = open_storage(default_url(tmp_path), create=True)
-    make_or_resume(storage, one.plan, baselines=False)
-    ours, theirs = load(storage, one.plan), optuna.load_study(study_name="one", storage=storage)
+    one = OneStudy(tmp_path)
+    one.open(baselines=False)
+    ours, theirs = (
+        load(one.storage, one.plan),
+        optuna.load_study(study_name="one", storage=one.storage),
+    )
 
     def objective(trial: optuna.Trial) -> float:
         theirs.tell(trial.number, state=optuna.trial.TrialState.FAIL)
