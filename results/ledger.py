@@ -28,7 +28,7 @@ from optuna.storages import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from results import rows
-from results.database import Database
+from results.database import Database, StorageFault
 from results.pulse import Pulse
 
 if TYPE_CHECKING:
@@ -433,6 +433,11 @@ class Ledger(_CachedStorage):
                 results.append(work(connection))
 
         self._repeat(attempt)
+        if not results:
+            raise StorageFault(
+                "the storage lost what it had acknowledged (after a crash with synchronous_commit "
+                "off, or put back from a copy?): run the same command again"
+            )
         return results[-1]
 
     def _make_receipt(self) -> None:

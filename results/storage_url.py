@@ -42,6 +42,11 @@ def without_secrets(text: str, url: str) -> str:
     return text
 
 
+def hide_in(text: str) -> str:
+    """Text with the password of whatever URL stands in it hidden."""
+    return re.sub(r"(//[^/\s:@]*:)\S*@", rf"\1{HIDDEN}@", text)
+
+
 def _secrets(url: str) -> Iterator[str]:
     """Every password of a URL, as it is and as it may be written."""
     parsed = parse_url(url)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from results.errors import NasSearchError
+from results.storage_url import hide_in
 from search.commands import COMMANDS
 from search.options import (
     BUDGET,
@@ -20,6 +21,7 @@ from search.options import (
     study_options,
     training_options,
 )
+from search.secrets import hide_passwords
 from search.strategy import PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
@@ -226,6 +228,7 @@ def _plan(**options: Any) -> "Plan":
 
 def main() -> None:
     """Entry point of the `nas-search` script."""
+    hide_passwords()
     code = run_command(sys.argv[1:])
     if code == INTERRUPTED:
         # Everything is stored and no worker is left; what else an interpreter does at its end, with
@@ -271,7 +274,7 @@ def _is_unknown_command(error: click.ClickException) -> bool:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo("error: " + " ".join(message.split()), err=True)
+    click.echo("error: " + hide_in(" ".join(message.split())), err=True)
     return code
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from results.errors import NasSearchError
+from search.secrets import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
     import optuna
@@ -46,8 +47,11 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--storage",
             metavar="URL",
+            envvar=STORAGE_VARIABLE,
             help="Database of the studies, any URL Optuna takes, such as "
-            "postgresql://user@host/name. Default: an SQLite file in --out.",
+            "postgresql://user@host/name. Default: $NAS_SEARCH_STORAGE, else an SQLite file in "
+            "--out. A password stays off the command line in that variable, in $PGPASSWORD or in "
+            "~/.pgpass.",
         ),
         click.option(
             "--out",

@@ -26,10 +26,9 @@ FLAGS = {
     "max_connections": "200",
     "shared_buffers": "16MB",
     "dynamic_shared_memory_type": "mmap",  # a container's /dev/shm may be tiny
-    # Nothing here has to outlive a power cut.
+    # Nothing here has to outlive a power cut; what was committed outlives the server's own end.
     "fsync": "off",
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     # Not started until a change is a while old; a stop would wait for it.
     "autovacuum": "off",
 }
@@ -66,9 +65,13 @@ class Server:
                 raise OSError(f"PostgreSQL does not start: {self.log()[-2_000:]}")
             time.sleep(0.05)
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         """At once, as if it had crashed: whoever is connected is cut off."""
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.is_running:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(timeout=START_SECONDS)
 
