@@ -265,6 +265,7 @@ class Ledger(_CachedStorage):
             def forget() -> None:
                 self._trials, self._numbers = list(trials), dict(numbers)
                 self._foreign = set(foreign)
+                self._last_read = -float("inf")
 
             def whole(connection: "Connection") -> Result:
                 forget()  # of an attempt before
