@@ -86,9 +86,10 @@ def _digits() -> Digits:
     return Digits(few, few, few, few)
 
 
-def _work(plan: Plan, digits: Digits) -> None:
+def _work(plan: Plan, digits: Digits, all_are_there: Any) -> None:
     storage = open_storage(plan.storage, create=False, patience=patience.Patience(60), waits=True)
     shared = study.load(storage, plan)
+    all_are_there.wait()
     worker.search(
         Context(
             plan=plan,
@@ -115,8 +116,10 @@ def main(crowd: Crowd) -> int:
     digits = _digits()
     study.make_or_resume(open_storage(crowd.storage, create=True), crowd.plan, baselines=True)
     context = multiprocessing.get_context("fork")
+    all_are_there = context.Barrier(crowd.workers)
     several = [
-        context.Process(target=_work, args=(crowd.plan, digits)) for _ in range(crowd.workers)
+        context.Process(target=_work, args=(crowd.plan, digits, all_are_there))
+        for _ in range(crowd.workers)
     ]
     for process in several:
         process.start()
