@@ -1,5 +1,6 @@
 """Opens studies: the embedded SQLite file by default, or any database Optuna can use."""
 
+import os
 import random
 import sqlite3
 import time
@@ -9,6 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -88,8 +90,24 @@ def open_storage(
         with _alone(path.with_suffix(".lock")):
             # Waiting mends nothing that is wrong with a file, such as a full disk.
             return _connect(
-                url, {"connect_args": {"timeout": 60, "factory": _Connection}}, Patience()
+                url if create else _readable(url, path),
+                {"connect_args": {"timeout": 60, "factory": _Connection}},
+                Patience(),
             )
+
+
+def _readable(url: str, path: Path) -> str:
+    """The URL with which a file can be read where nothing may be written.
+
+    To read a write-ahead log SQLite makes files beside it. Where it may not, it has to be told that
+    there is no log, or that another process has made them.
+    """
+    if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
+        return url
+    log = path.with_name(path.name + "-wal")
+    how = {"mode": "ro"} if log.exists() else {"immutable": "1"}
+    parsed = parse_url(url).set(database=f"file:{quote(str(path.absolute()))}")
+    return parsed.update_query_dict({**how, "uri": "true"}).render_as_string(hide_password=False)
 
 
 @contextmanager

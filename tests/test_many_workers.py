@@ -165,7 +165,9 @@ needs_faketime = pytest.mark.skipif(
 
 
 @needs_faketime
-@pytest.mark.parametrize("offset", ["+1h", "-1h"])
+@pytest.mark.parametrize(
+    ("url", "offset"), [("sqlite", "+1h"), ("postgresql", "-1h")], indirect=["url"]
+)
 def test_a_clock_that_is_wrong_ends_no_living_trial_and_keeps_no_dead_one(
     url: str, tmp_path: Path, offset: str
 ) -> None:
