@@ -1,5 +1,6 @@
 """Opens studies: the embedded SQLite file by default, or any database Optuna can use."""
 
+import logging
 import os
 import random
 import sqlite3
@@ -126,6 +127,8 @@ def _connect_to_server(url: str, patience: Patience) -> "Database":
     """Of several that make the missing tables at once each but one fails, and finds them then."""
     from sqlalchemy.exc import IntegrityError, InternalError, ProgrammingError
 
+    # What it has to say about a lost connection is said in one line by whoever gives up.
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     arguments: dict[str, Any] = {
         "pool_pre_ping": True,
         # A connection for each thread that needs one, but only one is kept: servers have few.

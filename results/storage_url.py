@@ -19,12 +19,22 @@ def parse_url(url: str) -> "URL":
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return make_url(url)
+        parsed = make_url(url)
     except (ArgumentError, ValueError):  # ValueError: what should be a port is no number
+        parsed = None
+    if parsed is None or _is_torn(parsed):
         raise NasSearchError(
             "--storage is not a database URL: write for example sqlite:///runs/my.db or "
-            "postgresql://user@host/name (in a password / is %2F, @ is %40 and : is %3A)"
-        ) from None
+            "postgresql://user@host/name (in a password / is %2F, @ is %40, : is %3A and ? is %3F)"
+        )
+    return parsed
+
+
+def _is_torn(parsed: "URL") -> bool:
+    """Whether a piece of a password was taken for host, name or options."""
+    options = [value for name, value in parsed.query.items() if not _is_secret(name)]
+    pieces = (parsed.host, parsed.database, *options)
+    return parsed.get_backend_name() != "sqlite" and any("@" in str(each) for each in pieces)
 
 
 def shown_url(url: str) -> str:

@@ -42,16 +42,23 @@ def theirs(postgres_url: str) -> optuna.Study:
     return optuna.load_study(study_name="one", storage=open_storage(postgres_url, create=False))
 
 
-@pytest.fixture(params=["before the commit", "after the commit"])
+@pytest.fixture(params=["in the midst", "before the commit", "after the commit"])
 def cuts(
     request: pytest.FixtureRequest, postgres: Server, storage: Database
 ) -> Iterator[list[int]]:
-    """Cuts the connection of every second transaction or so at its commit.
+    """Cuts the connection of every second transaction or so at its commit, or of every fifth
+    statement at its beginning.
 
     Who commits can't tell what happened: in one case it is stored, in the other it is not.
     """
     cut: list[int] = []
     dice = random.Random(1)
+
+    def at_statement(connection: sqlalchemy.Connection, *_: object) -> None:
+        if dice.random() < 0.2:
+            driver: Any = connection.connection.dbapi_connection
+            cut.append(driver.info.backend_pid)
+            postgres.execute(f"SELECT pg_terminate_backend({cut[-1]}, 10000)")
 
     def at_commit(connection: sqlalchemy.Connection) -> None:
         driver: Any = connection.connection.dbapi_connection
@@ -61,9 +68,13 @@ def cuts(
             cut.append(driver.info.backend_pid)
             postgres.execute(f"SELECT pg_terminate_backend({cut[-1]}, 10000)")
 
-    sqlalchemy.event.listen(storage.engine, "commit", at_commit)
+    in_the_midst = request.param == "in the midst"
+    where: tuple[str, Any] = (
+        ("before_cursor_execute", at_statement) if in_the_midst else ("commit", at_commit)
+    )
+    sqlalchemy.event.listen(storage.engine, *where)
     yield cut
-    sqlalchemy.event.remove(storage.engine, "commit", at_commit)
+    sqlalchemy.event.remove(storage.engine, *where)
 
 
 def test_every_write_is_done_once_though_its_answer_is_lost(
