@@ -11,7 +11,7 @@ All of it follows from what is trained: a drill-down that is cut off goes on whe
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from math import sqrt
 
 from results.record import Given, TrialRecord, given_runs
@@ -82,6 +82,15 @@ class Ladder:
     removals: tuple[tuple[Ingredient, Tried], ...]
     missing: tuple[Given, ...]
 
+    @property
+    def every(self) -> list[Tried]:
+        """Everything that was trained for it, once each."""
+        found: dict[frozenset[str], Tried] = {}
+        for rung in self.rungs:
+            for each in (rung.here, *(other for _, other in rung.others)):
+                found[each.names] = each
+        return list((found | {each.names: each for _, each in self.removals}).values())
+
 
 def climb(
     configuration: Configuration, max_params: int, seeds: int, records: Sequence[TrialRecord]
@@ -91,8 +100,12 @@ def climb(
     parts = {each.name: each for each in ingredients(configuration)}
     rungs: list[Rung] = []
 
+    @cache
+    def made(names: frozenset[str]) -> Configuration:
+        return with_only(configuration, names, max_params)
+
     def tried(names: frozenset[str]) -> Tried | None:
-        runs = trained.get(name_of(names), {})
+        runs = trained.get(made(names), {})
         if not all(seed in runs for seed in range(seeds)):
             return None
         return Tried(names, tuple(runs[seed] for seed in range(seeds)))
@@ -101,10 +114,10 @@ def climb(
         removals: Sequence[tuple[Ingredient, Tried]], lacking: Sequence[frozenset[str]]
     ) -> Ladder:
         missing = [
-            Given(name_of(names), seed, with_only(configuration, names, max_params))
+            Given(name_of(names), seed, made(names))
             for seed in range(seeds)
             for names in lacking
-            if seed not in trained.get(name_of(names), {})
+            if seed not in trained.get(made(names), {})
         ]
         return Ladder(configuration, tuple(rungs), tuple(removals), tuple(missing))
 
@@ -129,6 +142,19 @@ def climb(
     lacking = [without[name] for name, each in outcomes.items() if each is None]
     removals = [(parts[name], each) for name, each in outcomes.items() if each is not None]
     return ladder(removals, lacking)
+
+
+def furthest(
+    configuration: Configuration, max_params: int, records: Sequence[TrialRecord]
+) -> Ladder:
+    """The ladder that has come furthest; of equals that with more seeds.
+
+    How many were asked for is not stored: a finished ladder may be on its way to more of them.
+    """
+    given = (Given.of(each.attributes) for each in records)
+    asked = 1 + max((each.seed for each in given if each), default=0)
+    ladders = [climb(configuration, max_params, 1 + n, records) for n in reversed(range(asked))]
+    return max(ladders, key=lambda each: (not each.missing, len(each.rungs)))
 
 
 def choose(candidates: Mapping[str, Tried]) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from results.models.prediction import Prediction
-    from results.replay import Replayed
+    from results.replayed import Replayed
     from results.settings import StudySettings
     from space import Published
 
@@ -62,7 +62,8 @@ def trials_table(study: str, measured_on: str, frame: "pd.DataFrame") -> None:
     table = Table(
         title=f"{study}: {measured_on} accuracies in percent", box=None, padding=(0, 2, 0, 0)
     )
-    present = [name for name in _TRIAL_COLUMNS if name in shown]
+    hidden_columns = () if "name" in shown else _OF_GIVEN
+    present = [name for name in _TRIAL_COLUMNS if name in shown and name not in hidden_columns]
     for name in present:
         justify: Literal["left", "right"] = "left" if name == "state" else "right"
         table.add_column(_TRIAL_COLUMNS[name], justify=justify, no_wrap=True)
@@ -107,15 +108,22 @@ def replay_table(found: "Sequence[Replayed]", settings: "StudySettings") -> None
     """Prints published against measured."""
     from rich.table import Table
 
-    from results.replay import COLUMNS, cells, legend
+    from results.replayed import COLUMNS, RUN_COLUMNS, cells, legend, run_cells
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in COLUMNS:
         table.add_column(name, justify="left" if name in ("id", "what") else "right")
     for each in found:
         table.add_row(*cells(each, settings))
+    runs = Table(*RUN_COLUMNS, box=None, padding=(0, 2, 0, 0))
+    for each in found:
+        for row in run_cells(each):
+            runs.add_row(*row)
     console = _console()
     console.print(table)
+    console.print()
+    console.print(runs)
+    console.print()
     console.print(legend(found, settings), soft_wrap=True)
 
 
@@ -159,9 +167,14 @@ def _console() -> "Console":
     return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
+_OF_GIVEN = ("name", "seed")
+"""Columns of trials that come with their configuration."""
+
 _TRIAL_COLUMNS = {
     "trial": "trial",
     "state": "state",
+    "name": "name",
+    "seed": "seed",
     "params": "params",
     "macs": "MACs",
     "sustained": "sustained",

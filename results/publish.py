@@ -10,11 +10,13 @@ from results.charts.front import front_chart
 from results.charts.importance import importance_chart
 from results.charts.interactive import figure
 from results.charts.time import time_chart
+from results.ladder import furthest
 from results.leaderboard import answer, leaderboard
 from results.ledger import at_once, refresh
 from results.markdown import count
 from results.record import confirmations, records
-from results.replay import replay_markdown, replayed
+from results.replayed import replay_markdown, replayed
+from results.report.drilldown import note as ladder_note
 from results.storage import settings_of
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ def publish(study: "optuna.Study") -> None:
     charts["time"] = time_chart(study)
     if settings.protocol == "published":
         note = replay_markdown(replayed(trials), settings)
+    elif goal := settings.goal:
+        ladder = furthest(goal.configuration, settings.max_params, trials)
+        note = ladder_note(goal.title, ladder, settings)
     else:
         note = leaderboard(trials, runs, settings)
     now = datetime.datetime.now(datetime.UTC)

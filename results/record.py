@@ -231,13 +231,16 @@ def records(study: "optuna.Study") -> list[TrialRecord]:
     return [TrialRecord.from_trial(trial) for trial in study.get_trials(deepcopy=False)]
 
 
-def given_runs(records: Iterable[TrialRecord]) -> dict[str, dict[int, TrialRecord]]:
-    """The trained trials among these that came with their configuration: by its name, by seed."""
-    found: dict[str, dict[int, TrialRecord]] = {}
+def given_runs(records: Iterable[TrialRecord]) -> dict[Configuration, dict[int, TrialRecord]]:
+    """The trained trials among these that came with their configuration: by that, by seed.
+
+    Of several alike the first: what was decided by it stays so.
+    """
+    found: dict[Configuration, dict[int, TrialRecord]] = {}
     for record in records:
         given = Given.of(record.attributes)
         if given is not None and record.was_trained:
-            found.setdefault(given.name, {})[given.seed] = record
+            found.setdefault(given.configuration, {}).setdefault(given.seed, record)
     return found
 
 

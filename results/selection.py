@@ -66,8 +66,19 @@ def confirmed(runs: list[Confirmation], target: float) -> dict[str, Any] | None:
     }
 
 
+def refuse_given(settings: StudySettings) -> None:
+    """Raises NasSearchError if the study is no search: nothing may be chosen from it."""
+    if settings.trials == "given":
+        raise NasSearchError(
+            "this study is no search, so nothing is chosen from it: name a search with --study, or "
+            "a trial with --trial (nas-search trials lists them)"
+        )
+
+
 def choose(trials: list[TrialRecord], settings: StudySettings, choice: Choice | int) -> TrialRecord:
     """A complete trial: by number, or the best, or the smallest. Raises NasSearchError."""
+    if isinstance(choice, str):
+        refuse_given(settings)
     if choice == "best":
         record = most_accurate(trials)
         if record is None:

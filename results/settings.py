@@ -7,8 +7,9 @@ from pydantic import Field
 from results.errors import NasSearchError
 from space import Configuration, SearchSpace, Value
 
-FORMAT = 1
-"""Version of what is stored in a study. A study with a higher one is refused."""
+FORMAT = 2
+"""Version of what is stored in a study. A study with a higher one is refused. Since 2 trials can
+come with their configuration."""
 
 SETTINGS_KEY = "settings"
 

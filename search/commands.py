@@ -29,14 +29,11 @@ def best(study: str | None, storage: str | None, out: Path, as_json: bool) -> No
 
     from results.present import summary_table
     from results.record import confirmations, records
-    from results.selection import summary
+    from results.selection import refuse_given, summary
     from results.storage import settings_of
 
     opened = open_study(study, storage, out)
-    if settings_of(opened).protocol == "published":
-        raise NasSearchError(
-            "nothing is chosen in a study of published networks: nas-search report shows it"
-        )
+    refuse_given(settings_of(opened))
     found = summary(opened.study_name, settings_of(opened), records(opened), confirmations(opened))
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -223,7 +220,6 @@ def predict(model: Path, images: tuple[Path, ...], as_json: bool, trust: bool) -
     """
     import json
 
-    from results.errors import NasSearchError
     from results.models.loading import open_model
     from results.models.picture import read_picture
     from results.models.prediction import predict as predict_digits

@@ -1,5 +1,6 @@
 """The command that trains the ladder of a configuration."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,8 @@ def drilldown(
     from search.run import train_given
 
     max_params = plan.settings.max_params
+    where = folder or plan.out / "drilldowns" / plan.study
+    where.mkdir(parents=True, exist_ok=True)  # what can't be written shall be known before hours
 
     def ladder_of(found: "list[TrialRecord]") -> "Ladder":
         return climb(goal.configuration, max_params, seeds, found)
@@ -95,7 +98,6 @@ def drilldown(
     ladder = ladder_of(records(train_given(plan, lambda found: ladder_of(found).missing)))
     now = datetime.datetime.now(datetime.UTC)
     made = make_drilldown_report(goal.title, ladder, plan.settings, now)
-    where = folder or plan.out / "drilldowns" / plan.study
     written = [
         *write_report(made, where),
         write_notebook(make_notebook(goal.title, ladder, plan.settings), where),
@@ -110,12 +112,14 @@ def _plan(trial: int | None, choice: str, known: str | None, **options: Any) -> 
     from results.settings import Goal, StudySettings
     from search.data import find
     from search.progress import say
-    from space import SearchSpace
+    from space import SearchSpace, footprint
 
     if known is not None:
         goal = Goal(title=known, configuration=_known(known))
         data = find(options["dataset"], options["data_dir"], say)
-        settings = StudySettings(dataset=data.name, space=SearchSpace.for_budget(BUDGET))
+        params = footprint(goal.configuration.architecture).params
+        space = SearchSpace.for_budget(max(BUDGET, params + 1))
+        settings = StudySettings(dataset=data.name, space=space)
     else:
         goal, settings = _of_a_study(trial, choice, **options)
         data = find(options["dataset"] or settings.dataset, options["data_dir"], say)
@@ -131,8 +135,13 @@ def _plan(trial: int | None, choice: str, known: str | None, **options: Any) -> 
         }
     )
     run = {name: options[name] for name in RUN_OPTIONS} | {"study": None}
-    name = f"drilldown-{data.name}-{goal.configuration.id}"
-    return make_plan(settings, data, default_name=name, **run), goal
+    return make_plan(settings, data, default_name=_name(goal.title, settings), **run), goal
+
+
+def _name(title: str, settings: "StudySettings") -> str:
+    """Of the study: another for each goal and protocol, so that none is refused for another's."""
+    words = re.sub(r"[^A-Za-z0-9.]+", "-", title)[:60]
+    return f"drilldown-{words}-{settings.id}"
 
 
 def _known(name: str) -> "Configuration":

@@ -144,7 +144,7 @@ def export(
                 "trial": record.number,
                 "accuracy": {
                     "test": test_accuracy,
-                    "validation_sustained": record.sustained,
+                    f"{settings.measured_on}_sustained": record.sustained,
                     "target": settings.target,
                     "confirmed": confirmed(runs, settings.target),
                 },
@@ -191,8 +191,12 @@ def _weights(
             f"after {settings.epochs} epochs on all training images from confirmation seed "
             f"{first.seed} (the lowest seed there is, whatever its accuracy)"
         )
+    images = {
+        "search": "without the validation images",
+        "published": "on all training images",
+    }[settings.protocol]
     return record.attributes["checkpoint"], (
-        f"after {settings.epochs} epochs of the search trial, trained without the validation images"
+        f"after {settings.epochs} epochs of {record.title}, trained {images}"
     )
 
 

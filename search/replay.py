@@ -60,7 +60,7 @@ def replay(
 
     from results.present import published_table, replay_table
     from results.record import Given, records
-    from results.replay import described, replayed
+    from results.replayed import described, replayed
     from search.run import train_given
     from search.study import untrained
 

@@ -1,4 +1,4 @@
-"""A whole run: the search, then the confirmation of the finalists."""
+"""A whole run: a search and the confirmation of its finalists, or given trainings."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

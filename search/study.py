@@ -90,9 +90,9 @@ def queue(study: "optuna.Study", wanted: Iterable[Given]) -> None:
         for trial in study.get_trials(deepcopy=False):
             given = Given.of(trial.user_attrs)
             if given is not None and trial.state != TrialState.FAIL:
-                there.add((given.name, given.seed))
+                there.add((given.configuration, given.seed))
         for each in wanted:
-            if (each.name, each.seed) not in there:
+            if (each.configuration, each.seed) not in there:
                 study.enqueue_trial({}, user_attrs=each.attributes())
 
     at_once(study, add)
@@ -101,7 +101,7 @@ def queue(study: "optuna.Study", wanted: Iterable[Given]) -> None:
 def untrained(records: Iterable[TrialRecord], wanted: Iterable[Given]) -> list[Given]:
     """Of what is wanted, what is not trained yet."""
     trained = given_runs(records)
-    return [each for each in wanted if each.seed not in trained.get(each.name, {})]
+    return [each for each in wanted if each.seed not in trained.get(each.configuration, {})]
 
 
 def load(storage: "Database", plan: Plan) -> "optuna.Study":

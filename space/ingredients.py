@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from space.architecture import Architecture, Conv, Layer
-from space.footprint import footprint
+from space.footprint import footprint, layer_costs
 from space.recipe import Augmentation
 from space.search_space import Configuration
 
@@ -88,6 +88,9 @@ def _of_recipe(**plain: Any) -> Callable[[Configuration], Configuration]:
 
 def _without_pooling(configuration: Configuration) -> Configuration:
     architecture = configuration.architecture
+    *_, last, _ = layer_costs(architecture)
+    if last.output_shape[1:] == (1, 1):  # there is nothing to pool
+        return configuration
     head = architecture.head.model_copy(update={"kind": "full_conv"})
     made = architecture.model_copy(update={"head": head})
     return configuration.model_copy(update={"architecture": made})

@@ -16,7 +16,7 @@ import scipy.stats
 
 from results.charts.chart import Intervals, Points
 from results.charts.ladder import ladder_chart, worth_chart
-from results.difference import difference, step, worths
+from results.difference import difference, of_sustained, step, worths
 from results.errors import NasSearchError
 from results.ladder import Ladder, climb, name_of
 from results.record import Epoch, Given, TrialRecord, drawn_attributes, trained_attributes
@@ -24,7 +24,7 @@ from results.report.drilldown import headline, make_drilldown_report
 from results.report.notebook import make_notebook, write_notebook
 from results.report.page import page
 from results.settings import StudySettings
-from space import PUBLISHED, SearchSpace, footprint
+from space import PUBLISHED, Configuration, SearchSpace, footprint
 from space.ingredients import ingredients, with_only
 from tests.conftest import environment
 
@@ -38,10 +38,15 @@ GAINS = {"norm": 1.2, "schedule": 0.5, "augmentation": 0.25, "pooling": 0.0, "dr
 NOW = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC)
 
 
-def run(names: Collection[str], seed: int, end: float | None = None) -> TrialRecord:
+def run(
+    names: Collection[str],
+    seed: int,
+    end: float | None = None,
+    configuration: Configuration | None = None,
+) -> TrialRecord:
     """A training that sustains `end`: if not given, 97.3 and the gains of its ingredients, and
     chance. It diverges in the first epoch if that is 9.8."""
-    configuration = with_only(WHOLE, names, SETTINGS.max_params)
+    configuration = configuration or with_only(WHOLE, names, SETTINGS.max_params)
     if end is None:
         chance = random.Random(f"{sorted(names)} {seed}").uniform(-0.04, 0.04)
         end = 97.3 + sum(GAINS[name] for name in names) + chance
@@ -55,6 +60,7 @@ def run(names: Collection[str], seed: int, end: float | None = None) -> TrialRec
         **Given(name_of(frozenset(names)), seed, configuration).attributes(),
         **drawn_attributes(configuration, footprint(configuration.architecture)),
         **trained_attributes(history, SETTINGS, images_per_epoch=50_000),
+        "precision": "bfloat16",
         **({"reason": "diverged in epoch 1"} if diverged else {}),
     }
     return TrialRecord(0, "pruned" if diverged else "complete", None, {}, attributes)
@@ -112,7 +118,8 @@ def test_the_headline_says_what_brought_most(whole: Ladder) -> None:
     first, second, last = (whole.rungs[place].here.mean for place in (0, 1, -1))
     assert headline(whole, SETTINGS) == (
         f"BatchNorm brought most, from {first:.2f} to {second:.2f}% sustained. 5 changes "
-        f"together: from {first:.2f} to {last:.2f}%."
+        f"together: from {first:.2f} to {last:.2f}% "
+        f"({of_sustained(whole, whole.rungs[-1].here, whole.rungs[0].here, SETTINGS).evidence})."
     )
     assert headline(whole, SETTINGS) in report(whole)
 
@@ -144,17 +151,38 @@ def test_a_clear_loss_does_not_hide_a_gain_that_is_not_clear() -> None:
     assert "measurably; most came with dropout, from 45.00 to 93.05%" in headline(made, SETTINGS)
 
 
-def test_what_still_rises_is_not_called_steady() -> None:
-    records = [rising(run(names, seed)) for names, seed in first_step(2)]
-    text = section(report(ladder(records, 2)), "Rung 1")
-    assert "it was still getting better" in text
-    assert "steady" not in text
+def test_a_rung_that_is_better_than_the_last_one_is_named() -> None:
+    records = [
+        run(names, seed, (99.0 if names == ("norm",) else 98.0) + 0.01 * seed)
+        for names in chosen()
+        for seed in range(2)
+    ]
+    said = headline(ladder(records, 2), SETTINGS)
+    assert said.endswith("Rung 2 is better than the last one: it sustains 99.00%.")
 
 
-def rising(record: TrialRecord) -> TrialRecord:
-    """The same with accuracies that rise by two points an epoch."""
-    history = [{**row, "accuracy": 86.0 + 2 * row["epoch"]} for row in record.attributes["history"]]
-    return replace(record, attributes={**record.attributes, "history": history})
+@pytest.mark.parametrize(
+    ("swings", "said"), [((2.0, 2.1), ""), ((0.04, 0.10), ", no measurable change")]
+)
+def test_a_change_of_stability_has_its_interval(swings: list[float], said: str) -> None:
+    records = [
+        swinging(run(names, seed), 0.06 if names else swings[seed])
+        for names in chosen()
+        for seed in range(2)
+    ]
+    own = section(report(ladder(records, 2)), "Rung 2")
+    change = difference([0.06, 0.06], swings, SETTINGS)
+    assert f"by 0.06 points on average, by {sum(swings) / 2:.2f} a rung before" in own
+    assert f"({change.evidence}{said})." in own
+
+
+def swinging(record: TrialRecord, points: float) -> TrialRecord:
+    """The same with the middle one of its last three epochs lower by so much."""
+    rows = [dict(row) for row in record.attributes["history"]]
+    for row in rows[-3:]:
+        row["accuracy"] = 97.0
+    rows[-2]["accuracy"] -= points
+    return replace(record, attributes={**record.attributes, "history": rows})
 
 
 def first_step(seeds: int) -> list[tuple[tuple[str, ...], int]]:
@@ -243,7 +271,7 @@ def test_one_seed_tells_no_scatter() -> None:
 def test_a_configuration_without_ingredients_has_one_rung() -> None:
     published = PUBLISHED["2.1"].configuration
     assert ingredients(published) == []
-    plain = [run((), seed) for seed in range(2)]
+    plain = [run((), seed, configuration=published) for seed in range(2)]
     text = report(climb(published, 1_000_000, 2, plain))
     assert "The plainest ancestor sustains" in text
     assert "no ingredient that could be taken out" in text
@@ -272,7 +300,7 @@ def test_the_charts_show_every_seed_and_every_ingredient(whole: Ladder) -> None:
     worth = worth_chart(whole, SETTINGS)
     (intervals,) = [each for each in worth.marks if isinstance(each, Intervals)]
     assert len(intervals.middle) == len(PARTS)
-    assert worth.summary.startswith("3 of 5")
+    assert worth.summary.endswith("3 of 5 ingredients.")
     assert not worth_chart(ladder([], 1), SETTINGS).marks
 
 

@@ -5,11 +5,21 @@ from collections.abc import Callable
 
 import pytest
 
-from results.ladder import Ladder, climb, most_trainings, name_of
+from results.ladder import Ladder, climb, furthest, most_trainings, name_of
 from results.record import Epoch, Given, TrialRecord, drawn_attributes, trained_attributes
 from results.settings import StudySettings
-from space import BASELINES, PUBLISHED, Configuration, Conv, SearchSpace, baseline, footprint
+from space import (
+    BASELINES,
+    PUBLISHED,
+    Configuration,
+    Conv,
+    SearchSpace,
+    baseline,
+    footprint,
+    layer_costs,
+)
 from space.ingredients import ingredients, with_only
+from tests.strategies import RandomTrial
 
 BUDGET = 10_000
 SETTINGS = StudySettings(
@@ -68,6 +78,48 @@ def test_every_part_can_be_taken_out_by_itself_and_within_the_budget(name: str) 
 def test_a_network_within_the_budget_is_its_own_last_rung() -> None:
     names = {each.name for each in ingredients(TARGET)}
     assert with_only(TARGET, names, BUDGET) == TARGET
+
+
+def test_whatever_a_search_finds_has_a_plain_ancestor_and_no_empty_part() -> None:
+    space = SearchSpace.for_budget(BUDGET)
+    maps = set()
+    for seed in range(200):
+        whole = space.sample(RandomTrial(seed))
+        *_, last, _ = layer_costs(whole.architecture)
+        maps.add(last.output_shape[1:] == (1, 1))
+        parts = ingredients(whole)
+        without = [with_only(whole, {p.name for p in parts} - {e.name}, BUDGET) for e in parts]
+        fitted = with_only(whole, {each.name for each in parts}, BUDGET)
+        shapes = {
+            (tuple(layer_costs(each.architecture)), each.recipe) for each in (fitted, *without)
+        }
+        assert len(shapes) == 1 + len(parts)
+        plain = with_only(whole, (), BUDGET)
+        assert ingredients(plain) == []
+        assert footprint(plain.architecture).params < BUDGET
+    assert maps == {True, False}
+
+
+def test_what_another_configuration_left_under_the_name_does_not_count() -> None:
+    (first, *_) = climb(TARGET, BUDGET, 1, []).missing
+    other = trained(Given(first.name, first.seed, TARGET), 98.0)
+    assert climb(TARGET, BUDGET, 1, [other]).missing == (first,)
+
+
+def test_of_several_trainings_of_the_same_the_first_counts() -> None:
+    (given, *_) = climb(TARGET, BUDGET, 1, []).missing
+    ladder = climb(TARGET, BUDGET, 1, [trained(given, 98.0), trained(given, 99.0)])
+    assert ladder.rungs[0].here.mean == 98.0
+
+
+def test_a_finished_ladder_is_shown_until_more_seeds_have_come_as_far() -> None:
+    found: list[TrialRecord] = []
+    while missing := climb(TARGET, BUDGET, 1, found).missing:
+        found += [trained(each, 98.0) for each in missing]
+    more = climb(TARGET, BUDGET, 2, found).missing
+    shown = furthest(TARGET, BUDGET, [*found, trained(more[0], 98.0)])
+    assert not shown.missing
+    assert [len(each.here.runs) for each in shown.rungs] == [1] * 6
 
 
 def test_the_order_of_taking_out_does_not_matter() -> None:

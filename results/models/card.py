@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from results.markdown import count, table
+from results.markdown import capital, count, table
 from results.models.files import (
     CONFIG,
     FOLDED_ONNX,
@@ -68,9 +68,7 @@ def model_card(
         "the head.",
         "## Accuracy\n\n" + _accuracy(settings, record, runs, weights_from, test_accuracy),
         "## Protocol\n\n"
-        f"Found by nas-search, trial {record.number}. Chosen on validation accuracy: trained on "
-        f"{split.training - split.validation:,} images for {count(settings.epochs, 'epoch')}, "
-        f"measured after each on {split.validation:,} images held out (split stratified, seeded). "
+        f"{_origin(settings, record)} {_trained(settings)} "
         f"*Sustained* accuracy is the lowest of the last {count(settings.sustain, 'epoch')}. "
         + (
             f"Confirmed by retraining on all {split.training:,} training images from seeds fixed "
@@ -91,6 +89,32 @@ def model_card(
     return "\n\n".join(sections) + "\n"
 
 
+def _origin(settings: StudySettings, record: TrialRecord) -> str:
+    """How the configuration came about, in a sentence."""
+    if settings.trials == "drawn":
+        return f"Found by nas-search, trial {record.number}. Chosen on validation accuracy."
+    given = (
+        "a published network"
+        if settings.goal is None
+        else f"a rung on the way to {settings.goal.title}"
+    )
+    return f"Trained by nas-search as {record.title}: {given}, not found by a search."
+
+
+def _trained(settings: StudySettings) -> str:
+    """What it was trained and measured on, in a sentence."""
+    split, epochs = SPLITS[settings.dataset], count(settings.epochs, "epoch")
+    if settings.protocol == "published":
+        return (
+            f"Trained on all {split.training:,} training images for {epochs}, measured after each "
+            f"on the {split.test:,} test images."
+        )
+    return (
+        f"Trained on {split.training - split.validation:,} images for {epochs}, measured after "
+        f"each on {split.validation:,} images held out (split stratified, seeded)."
+    )
+
+
 def _accuracy(
     settings: StudySettings,
     record: TrialRecord,
@@ -100,7 +124,8 @@ def _accuracy(
 ) -> str:
     lines = [
         f"- Weights in this folder: {weights_from}. Test accuracy {test_accuracy:.2f}%.",
-        f"- Search trial: sustained validation accuracy {record.sustained:.2f}%.",
+        f"- {capital(record.title)}: sustained {settings.measured_on} accuracy "
+        f"{record.sustained:.2f}%.",
     ]
     outcome = confirmed(runs, settings.target)
     if outcome is None:

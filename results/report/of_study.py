@@ -3,8 +3,8 @@
 import datetime
 from collections.abc import Mapping, Sequence
 
-from results.ladder import climb
-from results.record import Confirmation, Given, TrialRecord
+from results.ladder import furthest
+from results.record import Confirmation, TrialRecord
 from results.report.digits import TestDigits
 from results.report.drilldown import make_drilldown_report
 from results.report.findings import Findings
@@ -28,13 +28,7 @@ def report_of(
     if settings.protocol == "published":
         return make_replay_report(study, records, settings, made)
     if settings.goal is not None:
-        ladder = climb(settings.goal.configuration, settings.max_params, _seeds(records), records)
+        ladder = furthest(settings.goal.configuration, settings.max_params, records)
         return make_drilldown_report(settings.goal.title, ladder, settings, made)
     confirmed = {number: list(each) for number, each in sorted(runs.items())}
     return make_report(Findings(study, settings, records, confirmed, test), made)
-
-
-def _seeds(records: Sequence[TrialRecord]) -> int:
-    """How many seeds were asked for; a seed is queued for the plainest ancestor first of all."""
-    given = (Given.of(each.attributes) for each in records)
-    return 1 + max((each.seed for each in given if each), default=0)

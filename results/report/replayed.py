@@ -4,17 +4,25 @@ import datetime
 from collections.abc import Sequence
 
 from results.charts.seeds import seeds_chart
-from results.markdown import count, table
+from results.markdown import capital, count, table
 from results.record import TrialRecord
-from results.replay import Replayed, replay_markdown, replayed
+from results.replayed import (
+    RUN_COLUMNS,
+    Replayed,
+    is_as_published,
+    replay_markdown,
+    replayed,
+    run_cells,
+)
 from results.report.finalist import layers
 from results.report.pictures import Pictures
 from results.report.report import Report, made_with
 from results.settings import StudySettings
 
 NEAR = 0.15
-"""Points. Twice the standard error of an accuracy of 99.4% on 10,000 images: what two runs of one
-network differ by without any reason."""
+"""Points: a larger difference asks for an explanation. Chance alone is one: two accuracies of 99.4%
+on 10,000 images lie 0.22 apart in one of 20 cases (twice the standard error of their difference),
+and seeds differ besides."""
 
 
 def make_replay_report(
@@ -26,20 +34,25 @@ def make_replay_report(
     title = f"{study}: published against measured"
     parts = [
         f"# {title}",
-        f"**{headline(found)}**",
+        f"**{headline(found, settings)}**",
         replay_markdown(found, settings),
         *(part for each in found for part in _network(each, settings, pictures)),
         made_with(records, ()),
         f"Written by nas-search on {made:%Y-%m-%d at %H:%M} UTC.",
     ]
     text = "\n\n".join(each for each in parts if each) + "\n"
-    return Report(title, headline(found), text, pictures.made)
+    return Report(title, headline(found, settings), text, pictures.made)
 
 
-def headline(found: Sequence[Replayed]) -> str:
+def headline(found: Sequence[Replayed], settings: StudySettings) -> str:
     """How many came out as published, in a sentence."""
     if not found:
         return "Nothing is trained yet."
+    if not is_as_published(settings):
+        return (
+            f"{capital(count(len(found), 'published network'))} trained again, but not as "
+            f"published: the figures don't compare."
+        )
     near = sum(abs(each.difference) <= NEAR for each in found)
     return (
         f"Of {count(len(found), 'published network')} trained again, {near} came within {NEAR:g} "
@@ -50,25 +63,14 @@ def headline(found: Sequence[Replayed]) -> str:
 def _network(each: Replayed, settings: StudySettings, pictures: Pictures) -> list[str]:
     published = each.published
     name = published.id.replace(".", "-")
-    rows = [
-        (
-            str(curve.seed),
-            f"{max(curve.accuracies):.2f}",
-            " ".join(f"{value:.2f}" for value in curve.accuracies[-5:]),
-            f"{curve.sustained:.2f}",
-        )
-        for curve in each.curves
-    ]
-    last = "".join(f" {value:.2f}" for value in published.last_epochs)
     return [
         f"## {published.id}: {published.title}",
         published.reconstruction,
         f"Published: best test accuracy {published.best_test:.2f}%, best training accuracy "
         f"{published.best_train:.2f}%"
-        + (f", last epochs{last}" if last else "")
         + (f" ({published.note})" if published.note else "")
         + f". Measured: {each.difference:+.2f} points from that, on average.",
-        table(("seed", "best test", "last 5 epochs, test", "sustained"), rows),
+        table(RUN_COLUMNS, run_cells(each)),
         pictures.chart(f"replay-{name}", seeds_chart(each.curves, settings)),
         "### Layers",
         layers(published.configuration.architecture),

@@ -1,16 +1,13 @@
 """A rung of a drill-down in the form of a write-up: target, results, analysis."""
 
 import statistics
-from collections.abc import Callable
 
 from results.difference import Difference, difference, of_sustained, step
-from results.intervals import standard_error
 from results.ladder import Ladder, Rung, Tried
 from results.markdown import bullets, capital, count, mean_sd, table
 from results.record import Given, TrialRecord
-from results.report.fit import CLEAR, counted_differently, largest_fall
+from results.report.fit import counted_differently
 from results.settings import StudySettings
-from results.splits import SPLITS
 from space import Conv
 
 
@@ -38,10 +35,10 @@ def gaps(tried: Tried) -> list[float]:
     return [float(run.attributes["gap"]) for run in ended(tried)]
 
 
-def scatter(tried: Tried, settings: StudySettings) -> float:
-    """Highest minus lowest accuracy of the last epochs, in points: the mean over those runs."""
+def scatters(tried: Tried, settings: StudySettings) -> list[float]:
+    """Highest minus lowest accuracy of the last epochs of each such run, in points."""
     last = [_last(run, settings) for run in ended(tried)]
-    return statistics.mean(max(each) - min(each) for each in last)
+    return [max(each) - min(each) for each in last]
 
 
 def seconds(tried: Tried) -> float:
@@ -54,10 +51,10 @@ def _last(run: TrialRecord, settings: StudySettings) -> list[float]:
 
 
 def _target(ladder: Ladder, place: int, settings: StudySettings) -> str:
+    last = "the last epoch" if settings.sustain == 1 else f"each of the last {settings.sustain}"
     goal = (
-        f"{settings.target:g}% of the validation images right in each of the last "
-        f"{count(settings.sustain, 'epoch')} of {settings.epochs}, with fewer than "
-        f"{settings.max_params:,} parameters"
+        f"{settings.target:g}% of the validation images right after {last} of "
+        f"{settings.epochs}, with fewer than {settings.max_params:,} parameters"
     )
     if place == 0:
         return f"See what the plainest ancestor of the configuration sustains. In the end: {goal}."
@@ -117,7 +114,7 @@ def _tried_here(ladder: Ladder, place: int, settings: StudySettings) -> list[str
             words,
             f"{each.params:,}",
             mean_sd(each.sustained),
-            of_sustained(each, before, settings, comparisons).cell,
+            of_sustained(ladder, each, before, settings, comparisons).cell,
         )
         for words, each in sorted(tried, key=lambda row: -row[1].mean)
     ]
@@ -135,6 +132,7 @@ def _analysis(ladder: Ladder, place: int, settings: StudySettings) -> list[str]:
         _tie(rung),
         _widths(rung, before),
         _diverged(rung.here),
+        _learned_nothing(rung.here),
         _params(rung, before),
     ]
     if not ended(rung.here):
@@ -220,6 +218,22 @@ def _diverged(here: Tried) -> str:
     )
 
 
+IDLE = 15.0
+"""Percent. A training that is never better has learned nothing: guessing gives 10, and calling
+everything a one 11.4."""
+
+
+def _learned_nothing(here: Tried) -> str:
+    idle = sum(max(each.accuracy for each in run.history) < IDLE for run in here.runs)
+    if not idle:
+        return ""
+    return (
+        f"{idle} of {count(len(here.runs), 'training')} learned nothing: never more than "
+        f"{IDLE:g}% right, where guessing gives 10%. What a change does to such a start says "
+        f"little about what it does to one that learns."
+    )
+
+
 def _params(rung: Rung, before: Rung | None) -> str:
     if before is None:
         return ""
@@ -236,11 +250,8 @@ def _gap(rung: Rung, before: Rung | None, settings: StudySettings) -> str:
         f"{statistics.mean(own):+z.2f} points on average"
     )
     if before is not None:
-        change = difference(own, gaps(before.here), settings)
         said += f", {statistics.mean(gaps(before.here)):+z.2f} a rung before"
-        if change.interval is not None:
-            verdict = "" if change.is_clear else ", no measurable change"
-            said += f" ({change.evidence}{verdict})"
+        said += _change(difference(own, gaps(before.here), settings))
     differently = counted_differently(rung.here.runs[0])
     if differently:
         said += f". Training images were counted {differently}, which lowers their accuracy"
@@ -251,36 +262,28 @@ def _stability(rung: Rung, before: Rung | None, settings: StudySettings) -> str:
     """How steady the last epochs are; empty if a single one counts."""
     if settings.sustain < 2:
         return ""
-    fall = _fall(rung.here, settings)
-    images = SPLITS[settings.dataset].validation
-    accuracy = statistics.mean(run.sustained for run in ended(rung.here))
-    noise = CLEAR * standard_error(accuracy, images)
-    errors = f"two standard errors of one measurement ({noise:.2f})"
-    if fall > noise:
-        verdict = f"more than {errors}: it is unsteady"
-    elif scatter(rung.here, settings) > noise:
-        verdict = f"no more than {errors}, but rose by more: it was still getting better"
-    else:
-        verdict = f"no more than {errors}: it is steady"
-    return (
+    own = scatters(rung.here, settings)
+    said = (
         f"Over the last {count(settings.sustain, 'epoch')} validation accuracy varied by "
-        f"{scatter(rung.here, settings):.2f} points (mean of the seeds"
-        f"{_before(before, lambda each: f'{scatter(each, settings):.2f}')}) and fell by at most "
-        f"{fall:.2f}, {verdict}."
+        f"{statistics.mean(own):.2f} points on average"
     )
+    if before is not None:
+        earlier = scatters(before.here, settings)
+        said += f", by {statistics.mean(earlier):.2f} a rung before"
+        said += _change(difference(own, earlier, settings))
+    return f"{said}."
 
 
-def _fall(tried: Tried, settings: StudySettings) -> float:
-    return max(largest_fall(_last(run, settings)) for run in ended(tried))
+def _change(found: Difference) -> str:
+    """How sure a change is, in brackets; empty where that can't be said."""
+    if found.interval is None:
+        return ""
+    return f" ({found.evidence}{'' if found.is_clear else ', no measurable change'})"
 
 
 def _time(rung: Rung, before: Rung | None) -> str:
+    earlier = f"; {seconds(before.here):.3g} a rung before" if before else ""
     return (
-        f"A training took {seconds(rung.here):.3g} seconds (median"
-        f"{_before(before, lambda each: f'{seconds(each):.3g}')}): a rough figure, as other work "
-        f"on the machine slows it."
+        f"A training took {seconds(rung.here):.3g} seconds (median{earlier}): a rough figure, as "
+        f"other work on the machine slows it."
     )
-
-
-def _before(before: Rung | None, words: Callable[[Tried], str]) -> str:
-    return f"; {words(before.here)} a rung before" if before else ""

@@ -93,17 +93,18 @@ def described(published: Published) -> dict[str, Any]:
 
 def replayed(records: Sequence[TrialRecord]) -> list[Replayed]:
     """What is trained to its end of the published networks, in their order."""
-    by_name = given_runs(records)
+    trained = given_runs(records)
     return [
-        Replayed(each, tuple(run for _, run in sorted(by_name[name].items())))
-        for name, each in PUBLISHED.items()
-        if name in by_name
+        Replayed(each, tuple(run for _, run in sorted(trained[each.configuration].items())))
+        for each in PUBLISHED.values()
+        if each.configuration in trained
     ]
 
 
 COLUMNS = (
     "id",
     "what",
+    "params, published",
     "params",
     "train, published",
     "train",
@@ -122,6 +123,7 @@ def cells(each: Replayed, settings: StudySettings) -> tuple[str, ...]:
     return (
         published.id + ("*" if published.reconstruction else ""),
         published.title,
+        f"{'' if published.is_exact else '~'}{published.params:,}",
         f"{each.params:,}",
         f"{published.best_train:.2f}",
         mean_sd(each.best_train),
@@ -133,6 +135,36 @@ def cells(each: Replayed, settings: StudySettings) -> tuple[str, ...]:
     )
 
 
+LAST = 5
+"""Epochs whose accuracies are shown one by one, as write-ups do."""
+
+RUN_COLUMNS = ("id", "seed", "best test", f"last {LAST} epochs, test", "sustained")
+
+
+def run_cells(each: Replayed) -> list[tuple[str, ...]]:
+    """A row for what was published and one for each run, in the order of `RUN_COLUMNS`."""
+    published = each.published
+    return [
+        (
+            published.id,
+            "published",
+            f"{published.best_test:.2f}",
+            _spaced(published.last_epochs),
+            "",
+        ),
+        *((published.id, *_run_cells(curve)) for curve in each.curves),
+    ]
+
+
+def _run_cells(curve: Curve) -> tuple[str, ...]:
+    best, last = max(curve.accuracies), curve.accuracies[-LAST:]
+    return str(curve.seed), f"{best:.2f}", _spaced(last), f"{curve.sustained:.2f}"
+
+
+def _spaced(accuracies: Sequence[float]) -> str:
+    return " ".join(f"{each:.2f}" for each in accuracies)
+
+
 def replay_markdown(found: Sequence[Replayed], settings: StudySettings) -> str:
     """The table with what its figures mean."""
     if not found:
@@ -142,19 +174,33 @@ def replay_markdown(found: Sequence[Replayed], settings: StudySettings) -> str:
     )
 
 
+def is_as_published(settings: StudySettings) -> bool:
+    """Whether figures compare with the published ones: all of MNIST, 15 epochs."""
+    return settings.dataset == "mnist" and settings.epochs == 15
+
+
+def _protocol(settings: StudySettings) -> str:
+    if is_as_published(settings):
+        return "The protocol of the write-ups"
+    return "Not the protocol of the write-ups, which is all of MNIST and 15 epochs"
+
+
 def legend(found: Sequence[Replayed], settings: StudySettings) -> str:
     """What the figures of the table mean, in one paragraph."""
     split = SPLITS[settings.dataset]
-    seeds = sorted({len(each.runs) for each in found})
-    runs = " to ".join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))
+    fewest, *_, most = sorted(len(each.runs) for each in found) * 2
+    seeds = count(most, "seed") if fewest == most else f"{fewest} to {count(most, 'seed')}"
+    formats = {run.attributes["precision"] for each in found for run in each.runs}
     return (
         f"Accuracies in percent, the highest of a run's epochs: *train* of the training images "
-        f"while it trains, with augmentation and dropout, *test* of the {split.test:,} test "
-        f"images. The protocol of the write-ups: trained on all {split.training:,} training "
-        f"images for {count(settings.epochs, 'epoch')} and measured on the test images after each; "
-        f"to report the best one makes it too good by a little. Published are single runs, "
-        f"measured is the mean ± standard deviation over {runs} seeds. *Sustained* is the lowest "
-        f"test accuracy of the last {count(settings.sustain, 'epoch')}; a run *holds* if that is "
-        f"at least {settings.target:g}. An asterisk: the layers were not published and are "
-        f"reconstructed from the number of parameters and the words."
+        f"while it trains, with whatever augmentation and dropout it has, *test* of the "
+        f"{split.test:,} test images. {_protocol(settings)}: trained on all {split.training:,} "
+        f"training images for {count(settings.epochs, 'epoch')} (without the last ones of an "
+        f"epoch that fill no batch), measured on the test images after each; to report the best "
+        f"one makes it too good by a little. Trained in {' and '.join(sorted(formats))}, measured "
+        f"in float32. Published are single runs, measured is the mean ± standard deviation over "
+        f"{seeds}. *Sustained* is the lowest test accuracy of the last "
+        f"{count(settings.sustain, 'epoch')}; a run *holds* if that is at least "
+        f"{settings.target:g}. An asterisk: the layers were not published and are reconstructed "
+        f"from the number of parameters and the words."
     )
