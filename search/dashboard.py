@@ -12,6 +12,7 @@ from optuna.storages import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from results.artifacts import ArtifactStore
+from results.database import Database
 from results.errors import NasSearchError
 from results.ledger import Ledger, database_of
 from results.whereabouts import FOLDER_KEY
@@ -30,8 +31,9 @@ class _Readers(_CachedStorage):
     Optuna's own storage reads all trials of a study anew whenever the page asks.
     """
 
-    def __init__(self, database: "optuna.storages.RDBStorage") -> None:
+    def __init__(self, database: Database) -> None:
         super().__init__(database)
+        self._database = database
         self._ledgers: dict[int, tuple[object, Ledger]] = {}
         self._making = threading.Lock()
 
@@ -47,7 +49,7 @@ class _Readers(_CachedStorage):
         with self._making:
             known, ledger = self._ledgers.get(study_id, (None, None))
             if ledger is None or known != study:
-                ledger = Ledger(self._backend, name)
+                ledger = Ledger(self._database, name)
                 self._ledgers[study_id] = study, ledger
         return ledger.get_all_trials(study_id, deepcopy, states)
 

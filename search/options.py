@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from results.errors import NasSearchError
+from search.secrets import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
     import optuna
@@ -46,8 +47,11 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--storage",
             metavar="URL",
+            envvar=STORAGE_VARIABLE,
             help="Database of the studies, any URL Optuna takes, such as "
-            "postgresql://user@host/name. Default: an SQLite file in --out.",
+            "postgresql://user@host/name. Default: $NAS_SEARCH_STORAGE, else an SQLite file in "
+            "--out. A password stays off the command line in that variable, in $PGPASSWORD or in "
+            "~/.pgpass.",
         ),
         click.option(
             "--out",
@@ -144,12 +148,9 @@ def open_study(study: str | None, storage: str | None, out: Path) -> "optuna.Stu
     Its trials are read all at once and kept, for a command that looks at them again and again.
     """
     from results.ledger import with_ledger
-    from results.storage import default_url, load_study, open_storage, shown_url, storage_errors
+    from results.storage import default_url, load_study, open_storage
 
-    url = storage or default_url(out)
-    opened = open_storage(url, create=False)
-    with storage_errors(shown_url(url)):
-        return with_ledger(load_study(opened, study))
+    return with_ledger(load_study(open_storage(storage or default_url(out), create=False), study))
 
 
 def holds_studies(out: Path) -> bool:

@@ -12,6 +12,9 @@ import hypothesis
 import pytest
 import torch
 
+from tests.postgres import postgres as postgres
+from tests.postgres import postgres_url as postgres_url
+
 # Tests run side by side, a process each: more threads would only get in each other's way.
 torch.set_num_threads(1)
 

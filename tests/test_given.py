@@ -7,6 +7,7 @@ import pytest
 
 from results.errors import NasSearchError
 from results.handback import end_and_hand_back
+from results.ledger import with_ledger
 from results.record import Given, TrialRecord, records
 from results.settings import StudySettings
 from results.storage import default_url, load_study, open_storage
@@ -94,7 +95,7 @@ def test_the_published_protocol_measures_on_the_test_images(trained: list[TrialR
 
 def test_what_was_cut_off_keeps_its_configuration(tmp_path: Path) -> None:
     storage = open_storage(default_url(tmp_path), create=True)
-    study = optuna.create_study(study_name="given", storage=storage)
+    study = with_ledger(optuna.create_study(study_name="given", storage=storage))
     study.set_user_attr("settings", plan(tmp_path).settings.model_dump(mode="json"))
     queue(study, [Given("small", 7, SMALL)])
     end_and_hand_back(study, study.ask().number, blamed=True)
