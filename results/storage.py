@@ -171,8 +171,13 @@ def _connection_errors(url: str) -> Iterator[None]:
         raise NasSearchError(f"storage {shown}: {(str(error).splitlines() or ['?'])[0]}") from None
 
 
-def load_study(storage: "optuna.storages.RDBStorage", name: str | None) -> "optuna.Study":
-    """The study of that name, or the newest one. Raises NasSearchError if there is none."""
+def load_study(
+    storage: "optuna.storages.RDBStorage", name: str | None, *, of_search: bool = False
+) -> "optuna.Study":
+    """The study of that name, or the newest one; with `of_search` the newest that a search made.
+
+    Raises NasSearchError if there is none.
+    """
     import optuna
 
     # Optuna's summaries of studies would read all their trials.
@@ -184,11 +189,20 @@ def load_study(storage: "optuna.storages.RDBStorage", name: str | None) -> "optu
     if not studies:
         raise NasSearchError("no studies of nas-search here yet: run nas-search first")
     if name is None:
+        eligible = [each for each in studies if not of_search or _is_search(studies[each])]
+        if not eligible:
+            raise NasSearchError(
+                "no search here yet: run nas-search first, or name another study with --study"
+            )
         # By number: the clocks of several machines differ.
-        name = max(studies, key=lambda each: studies[each]._study_id)
+        name = max(eligible, key=lambda each: studies[each]._study_id)
     if name not in studies:
         raise NasSearchError(f"no study {name} here; there is: {', '.join(sorted(studies))}")
     return optuna.load_study(study_name=name, storage=storage)
+
+
+def _is_search(study: "optuna.study._frozen.FrozenStudy") -> bool:
+    return bool(study.user_attrs[SETTINGS_KEY].get("trials", "drawn") == "drawn")
 
 
 def settings_of(study: "optuna.Study") -> StudySettings:

@@ -33,7 +33,7 @@ def best(study: str | None, storage: str | None, out: Path, as_json: bool) -> No
     from results.selection import refuse_given, summary
     from results.storage import settings_of
 
-    opened = open_study(study, storage, out)
+    opened = open_study(study, storage, out, of_search=True)
     refuse_given(settings_of(opened))
     found = summary(opened.study_name, settings_of(opened), records(opened), confirmations(opened))
     if as_json:
@@ -99,7 +99,7 @@ def export(
 ) -> None:
     """Write a trial to DIR as model files with a card, checked by loading them again."""
     refuse_several(trial, choice)
-    opened = open_study(study, storage, out)
+    opened = open_study(study, storage, out, of_search=True)
 
     from results.present import forms_table
     from results.storage import settings_of

@@ -161,13 +161,15 @@ def _of_a_study(trial: int | None, choice: str, **options: Any) -> "tuple[Goal, 
     from results.settings import Goal
     from results.storage import settings_of
 
-    opened = open_study(options["study"], options["storage"], options["out"])
+    named = [options[name] for name in ("study", "storage", "out")]
+    opened = open_study(*named, of_search=True)
     settings = settings_of(opened)
     if settings.trials == "given":
         raise NasSearchError(
             f"study {opened.study_name} is no search: name one with --study, or use --from"
         )
-    record = choose(records(opened), settings, choice if trial is None else trial)  # type: ignore
+    chosen: Any = choice if trial is None else trial
+    record = choose(records(opened), settings, chosen)
     title = f"{opened.study_name}, {record.title}"
     return Goal(title=title, configuration=record.configuration), settings
 

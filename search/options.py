@@ -42,7 +42,8 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--study",
             metavar="NAME",
             help="Name of the study. Searching: made if missing, resumed if it is there (default: "
-            "named after dataset, objective and budget). Elsewhere: default is the newest.",
+            "named after dataset, objective and budget). Elsewhere: default is the newest, or the "
+            "newest search where something is chosen from it.",
         ),
         click.option(
             "--storage",
@@ -142,15 +143,20 @@ def _with(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) ->
     return command
 
 
-def open_study(study: str | None, storage: str | None, out: Path) -> "optuna.Study":
-    """The study of the options, or the newest one; raises NasSearchError if there is none.
+def open_study(
+    study: str | None, storage: str | None, out: Path, *, of_search: bool = False
+) -> "optuna.Study":
+    """The study of the options, or the newest one; with `of_search` the newest that a search made.
+
+    Raises NasSearchError if there is none.
 
     Its trials are read all at once and kept, for a command that looks at them again and again.
     """
     from results.ledger import with_ledger
     from results.storage import default_url, load_study, open_storage
 
-    return with_ledger(load_study(open_storage(storage or default_url(out), create=False), study))
+    opened = open_storage(storage or default_url(out), create=False)
+    return with_ledger(load_study(opened, study, of_search=of_search))
 
 
 def holds_studies(out: Path) -> bool:

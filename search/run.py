@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
@@ -15,11 +16,11 @@ from results.storage_url import shown_url
 from search.clock import TimeAccount
 from search.crew import Crew
 from search.events import TimeSpent
-from search.plan import Plan
+from search.plan import Plan, Precision
 from search.precision import precision_for
 from search.progress import Tally, duration, make_display, say, time_line
 from search.publisher import Publisher
-from search.study import SEED_KEY, DeadTrials, make_or_resume, queue
+from search.study import SEED_KEY, DeadTrials, failures, make_or_resume, queue
 from search.task import ConfirmTask, QueueTask, SearchTask, Task
 
 if TYPE_CHECKING:
@@ -39,14 +40,15 @@ def train_given(
 ) -> "optuna.Study":
     """Trains what is missing, asked anew after each round, until nothing is; returns the study.
 
-    Raises NasSearchError if what was missing is missing still after it was worked on.
+    Raises NasSearchError if what was missing has failed when it was worked on.
     """
     with at_work(plan, baselines=False) as (study, crew, publisher):
         before: Sequence[Given] = ()
         while wanted := missing(records(study)):
-            if list(wanted) == list(before):
+            failed = failures(records(study), wanted)
+            if failed and list(wanted) == list(before):
                 raise NasSearchError(
-                    f"{count(len(wanted), 'training')} failed: see the error column of nas-search "
+                    f"{count(len(failed), 'training')} failed: see the error column of nas-search "
                     f"trials --study {plan.study} --format csv, mend the cause and run the same "
                     f"command again"
                 )
@@ -61,10 +63,10 @@ def _train(
     queue(study, wanted)
     refresh(study)
     states = [each.state for each in records(study)]
-    waiting = states.count("waiting")
-    if waiting:
+    going = states.count("waiting") + states.count("running")  # perhaps by others
+    if going:
         done = states.count("complete") + states.count("pruned")
-        tally = Tally(done + waiting, done, compares=False)
+        tally = Tally(done + going, done, compares=False)
         _work(crew, f"train {plan.study}", tally, [QueueTask()] * plan.workers, publisher)
         refresh(study)
 
@@ -89,6 +91,7 @@ def at_work(plan: Plan, *, baselines: bool) -> "Iterator[tuple[optuna.Study, Cre
     begun_with = study.user_attrs[SEED_KEY]
     if begun_with != plan.seed:
         say(f"study {plan.study} was begun with --seed {begun_with}, goes on with {plan.seed}")
+    plan = replace(plan, precision=_precision(plan, records(study)))
     dead = DeadTrials(study)
     dead.hand_back()
     if plan.precision is None and "cpu" in plan.devices:
@@ -101,6 +104,24 @@ def at_work(plan: Plan, *, baselines: bool) -> "Iterator[tuple[optuna.Study, Cre
         publisher.update_if_quick()
         raise
     publisher.publish()
+
+
+def _precision(plan: Plan, trials: Sequence[TrialRecord]) -> Precision | None:
+    """The number format to train in: trainings that were given are compared, so they share one.
+
+    Raises NasSearchError if another one was asked for than what is there was trained in.
+    """
+    if plan.settings.trials == "drawn":
+        return plan.precision
+    formats: set[Precision] = {
+        each.attributes["precision"] for each in trials if "precision" in each.attributes
+    }
+    if plan.precision and formats - {plan.precision}:
+        raise NasSearchError(
+            f"study {plan.study} was trained in {' and '.join(sorted(formats))}, which does not "
+            f"compare with {plan.precision}: leave out --precision"
+        )
+    return next(iter(sorted(formats)), plan.precision)
 
 
 def _search(plan: Plan, study: "optuna.Study", crew: Crew, publisher: Publisher) -> None:

@@ -83,19 +83,27 @@ def _fill(study: "optuna.Study", plan: Plan, *, baselines: bool) -> None:
 def queue(study: "optuna.Study", wanted: Iterable[Given]) -> None:
     """Queues what is wanted in its order, without what the study has, trained or to be trained.
 
-    The study is kept in a ledger. Of several processes at once each sees what the other queued.
+    What an earlier command left in the queue and nobody wants now is taken out, unless others are
+    at work on the study. The study is kept in a ledger. Of several processes at once each sees what
+    the other queued.
     """
     from optuna.trial import TrialState
 
     def add() -> None:
-        there = set()
-        for trial in study.get_trials(deepcopy=False):
+        trials = study.get_trials(deepcopy=False)
+        alone = not any(trial.state == TrialState.RUNNING for trial in trials)
+        lacking = {(each.configuration, each.seed): each for each in wanted}
+        keys = set(lacking)
+        for trial in trials:
             given = Given.of(trial.user_attrs)
-            if given is not None and trial.state != TrialState.FAIL:
-                there.add((given.configuration, given.seed))
-        for each in wanted:
-            if (each.configuration, each.seed) not in there:
-                study.enqueue_trial({}, user_attrs=each.attributes())
+            if given is None or trial.state == TrialState.FAIL:
+                continue
+            key = (given.configuration, given.seed)
+            if trial.state == TrialState.WAITING and alone and key not in keys:
+                study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            lacking.pop(key, None)
+        for each in lacking.values():
+            study.enqueue_trial({}, user_attrs=each.attributes())
 
     at_once(study, add)
 
@@ -104,6 +112,14 @@ def untrained(records: Iterable[TrialRecord], wanted: Iterable[Given]) -> list[G
     """Of what is wanted, what is not trained yet."""
     trained = given_runs(records)
     return [each for each in wanted if each.seed not in trained.get(each.configuration, {})]
+
+
+def failures(records: Iterable[TrialRecord], wanted: Iterable[Given]) -> list[TrialRecord]:
+    """The trials that failed to train what is wanted."""
+    keys = {(each.configuration, each.seed) for each in wanted}
+    failed = [each for each in records if each.state == "failed"]
+    given = [(each, Given.of(each.attributes)) for each in failed]
+    return [each for each, own in given if own and (own.configuration, own.seed) in keys]
 
 
 def load(storage: "Database", plan: Plan) -> "optuna.Study":
