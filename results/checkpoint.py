@@ -9,11 +9,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ValidationError
+
 from results.errors import NasSearchError
-from space import Configuration
+from space import Configuration, footprint
+from space.value import one_line
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+class _Made(BaseModel):
+    """What an export tells of how weights were made. A checkpoint tells more."""
+
+    device: str
+    precision: str
+    versions: dict[str, str]
 
 
 def checkpoint_path(folder: str, trial: int) -> Path:
@@ -46,6 +57,7 @@ def load_checkpoint(path: Path) -> tuple["nn.Module", Configuration, dict[str, A
     Raises NasSearchError if the file is missing, damaged or does not match its own description.
     """
     from safetensors import SafetensorError, safe_open
+    from torch import Tensor
 
     from space.network import build_network
 
@@ -55,6 +67,10 @@ def load_checkpoint(path: Path) -> tuple["nn.Module", Configuration, dict[str, A
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         configuration = Configuration.from_json(metadata["configuration"])
         about = json.loads(metadata["about"])
+        _Made.model_validate(about)
+        # A network takes no more memory than its weights in the file.
+        if footprint(configuration.architecture).params > sum(map(Tensor.numel, tensors.values())):
+            raise ValueError("it has fewer weights than it describes")
         network = build_network(configuration.architecture)
         network.load_state_dict(tensors)
     except FileNotFoundError:
@@ -62,7 +78,8 @@ def load_checkpoint(path: Path) -> tuple["nn.Module", Configuration, dict[str, A
             f"{path} is missing: name the folder the search wrote to with --out"
         ) from None
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        said = one_line(error) if isinstance(error, ValidationError) else str(error)
+        reason = said.splitlines()[0] if said else type(error).__name__
         raise NasSearchError(f"{path} is damaged or not a checkpoint: {reason}") from None
     return network.eval(), configuration, about
 

@@ -4,13 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
 import pytest
 import torch
+
+from tests.fuzzing import INPUTS
 
 # Tests run side by side, a process each: more threads would only get in each other's way.
 torch.set_num_threads(1)
@@ -19,6 +22,30 @@ torch.set_num_threads(1)
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
+
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Notes with a test how many inputs it fuzzed with: its report also leaves other processes."""
+    before = Counter(INPUTS)
+    yield
+    if tried := INPUTS - before:
+        item.user_properties.append(("fuzzed", dict(tried)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    tried: Counter[str] = Counter()
+    for report in terminalreporter.getreports(""):
+        for name, value in report.user_properties:
+            if name == "fuzzed" and report.when == "teardown":
+                tried.update(value)
+    if tried:
+        each = ", ".join(f"{reader} {count:,}" for reader, count in sorted(tried.items()))
+        terminalreporter.write_line(
+            f"fuzz: {tried.total():,} inputs for {len(tried)} readers: {each}"
+        )
+
 
 SMALL_SEARCH = (
     *("--dataset", "mnist-sample", "--max-params", "2000", "--no-baselines", "--seed", "3"),
