@@ -5,8 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pydantic import ValidationError
+
+from results.errors import changed
 from results.settings import StudySettings
+from results.stored import StoredComplete, StoredConfirmation, StoredTrained, StoredTrial
 from space import Architecture, Configuration, Footprint, Recipe
+from space.value import one_line
 
 if TYPE_CHECKING:
     import optuna
@@ -56,8 +61,14 @@ class TrialRecord:
 
     @classmethod
     def from_trial(cls, trial: "optuna.trial.FrozenTrial") -> "TrialRecord":
+        """Raises NasSearchError if it is not as it was stored: another program can write there."""
+        state = _state(trial)
         value = trial.values[0] if trial.values else None
-        return cls(trial.number, _state(trial), value, trial.params, trial.user_attrs)
+        try:
+            _STORED.get(state, StoredTrial).model_validate({**trial.user_attrs, "value": value})
+        except ValidationError as error:
+            raise changed(f"trial {trial.number}", one_line(error)) from None
+        return cls(trial.number, state, value, trial.params, trial.user_attrs)
 
     @property
     def was_trained(self) -> bool:
@@ -206,6 +217,13 @@ def finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
+_STORED: dict[State, type[StoredTrial]] = {
+    "complete": StoredComplete,
+    "pruned": StoredTrained,
+    "duplicate": StoredTrained,
+}
+
+
 def _state(trial: "optuna.trial.FrozenTrial") -> State:
     from optuna.trial import TrialState
 
@@ -227,7 +245,7 @@ def _state(trial: "optuna.trial.FrozenTrial") -> State:
 
 
 def records(study: "optuna.Study") -> list[TrialRecord]:
-    """All trials of a study, by number."""
+    """All trials of a study, by number. Raises NasSearchError."""
     return [TrialRecord.from_trial(trial) for trial in study.get_trials(deepcopy=False)]
 
 
@@ -269,9 +287,17 @@ class Confirmation:
 
 
 def confirmations(study: "optuna.Study") -> dict[int, list[Confirmation]]:
-    """All confirmations of a study by trial number, each list by seed."""
+    """All confirmations of a study by trial number, each list by seed. Raises NasSearchError."""
+    trials = {each.number: each for each in records(study) if each.state == "complete"}
     found: dict[int, list[Confirmation]] = {}
     for key, stored in study.user_attrs.items():
         if key.startswith("confirmation:"):
-            found.setdefault(stored["trial"], []).append(Confirmation(**stored))
+            try:
+                StoredConfirmation.model_validate(stored)
+            except ValidationError as error:
+                raise changed(key, one_line(error)) from None
+            run = Confirmation(**stored)
+            if key != Confirmation.key(run.trial, run.seed) or run.trial not in trials:
+                raise changed(key, f"trial {run.trial}, seed {run.seed} was not confirmed")
+            found.setdefault(run.trial, []).append(run)
     return {trial: sorted(each, key=lambda c: c.seed) for trial, each in found.items()}

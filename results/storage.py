@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from results.errors import NasSearchError
+from results.errors import NasSearchError, refuses_foreign_rows
 from results.record import Given
-from results.settings import FORMAT, SETTINGS_KEY, StudySettings
+from results.settings import SETTINGS_KEY, StudySettings
 
 if TYPE_CHECKING:
     import optuna
@@ -162,6 +162,7 @@ def _parse(url: str) -> "URL":
         ) from None
 
 
+@refuses_foreign_rows
 def load_study(storage: "optuna.storages.RDBStorage", name: str | None) -> "optuna.Study":
     """The study of that name, or the newest one. Raises NasSearchError if there is none."""
     import optuna
@@ -182,10 +183,5 @@ def load_study(storage: "optuna.storages.RDBStorage", name: str | None) -> "optu
 
 
 def settings_of(study: "optuna.Study") -> StudySettings:
-    """What a study is about. Raises NasSearchError if a newer version wrote it."""
-    stored = study.user_attrs[SETTINGS_KEY]
-    if stored.get("format", 0) > FORMAT:
-        raise NasSearchError(
-            f"study {study.study_name} was written by a newer nas-search: upgrade this one"
-        )
-    return StudySettings.model_validate(stored)
+    """What a study is about. Raises NasSearchError if a newer version or another program wrote it."""
+    return StudySettings.of(study.user_attrs[SETTINGS_KEY], study.study_name)

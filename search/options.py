@@ -128,13 +128,15 @@ def open_study(study: str | None, storage: str | None, out: Path) -> "optuna.Stu
 
     Its trials are read all at once and kept, for a command that looks at them again and again.
     """
-    from results.ledger import with_ledger
+    from results.ledger import refresh, with_ledger
     from results.storage import default_url, load_study, open_storage, shown_url, storage_errors
 
     url = storage or default_url(out)
     opened = open_storage(url, create=False)
     with storage_errors(shown_url(url)):
-        return with_ledger(load_study(opened, study))
+        found = with_ledger(load_study(opened, study))
+        refresh(found)
+        return found
 
 
 def holds_studies(out: Path) -> bool:

@@ -23,6 +23,7 @@ from unittest.mock import patch
 
 import hypothesis
 import psutil
+from hypothesis import Phase
 from hypothesis import strategies as st
 
 from results.errors import NasSearchError
@@ -53,6 +54,7 @@ def fuzzed(examples: int) -> Callable[[T], T]:
     return hypothesis.settings(
         max_examples=int(os.environ.get(MORE_VARIABLE) or examples),
         deadline=None,
+        phases=(Phase.explicit, Phase.reuse, Phase.generate),  # to shrink takes many slow readings
         suppress_health_check=list(hypothesis.HealthCheck),
     )
 
@@ -105,15 +107,16 @@ class Said:
 
 def answer_of_command(reader: str, arguments: list[str]) -> Said:
     """Runs a command line in this process, with streams as strict as those of a terminal."""
-    out, err = io.BytesIO(), io.BytesIO()
+    out = io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True)
+    err = io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", write_through=True)
     with (
         lawful(reader),
-        redirect_stdout(io.TextIOWrapper(out, "utf-8", write_through=True)),
-        redirect_stderr(io.TextIOWrapper(err, "utf-8", "backslashreplace", write_through=True)),
+        redirect_stdout(out),
+        redirect_stderr(err),
         patch.dict(os.environ, {"NAS_SEARCH_DEBUG": "1"}),  # a fault is raised, and not told
     ):
         code = run_command(arguments)
-    said = Said(code, out.getvalue().decode(), err.getvalue().decode())
+    said = Said(code, *(each.buffer.getvalue().decode() for each in (out, err)))  # type: ignore
     assert code in (0, 1, 2), said
     assert "Traceback" not in said.err, said
     errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
