@@ -155,7 +155,7 @@ def _parse(url: str) -> "URL":
 
     try:
         return make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter of a port that is no number
         raise NasSearchError(
             "--storage is not a database URL: write for example sqlite:///runs/my.db or "
             "postgresql://user@host/name"
