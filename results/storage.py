@@ -154,6 +154,13 @@ def _parse(url: str) -> "URL":
     from sqlalchemy.exc import ArgumentError
 
     try:
+        url.encode()
+    except UnicodeEncodeError:
+        raise NasSearchError(
+            "the name of the database has bytes that are no UTF-8: name another place with --out "
+            "or --storage"
+        ) from None
+    try:
         return make_url(url)
     except (ArgumentError, ValueError):  # the latter of a port that is no number
         raise NasSearchError(

@@ -3,7 +3,7 @@
 Values alone are checked, nothing is converted: what is read is what was stored.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, StrictStr
 

@@ -30,6 +30,9 @@ BUDGET = 10_000
 EPOCHS = 15
 """Of a training by default, as in the published drill-downs."""
 
+MOST_SEEDS = 1_000
+"""Trainings of one configuration that can be asked for."""
+
 SUSTAIN = 4
 """Last epochs that a sustained accuracy is the lowest of, by default."""
 

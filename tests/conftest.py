@@ -24,7 +24,6 @@ if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
 
 
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Notes with a test how many inputs it fuzzed with: its report also leaves other processes."""

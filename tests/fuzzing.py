@@ -77,13 +77,14 @@ def lawful(reader: str) -> Iterator[None]:
     finally:
         faulthandler.cancel_dump_traceback_later()
         resource.setrlimit(resource.RLIMIT_AS, limits)
-    assert [str(each.message) for each in warned if _is_shown(each.category)] == []
+    shown = [str(each.message) for each in warned if _is_shown(each.category)]
+    assert shown == [], f"warned: {shown}"
     took = _cpu_seconds() - seconds
     assert took < MOST_SECONDS, f"{took:.1f} seconds"
     # The peak is that of all the process's life: unchanged it was lower than it was before.
     grown = _peak_bytes() - memory.rss if _peak_bytes() > peak else 0
     assert grown < MOST_BYTES, f"{grown:,} bytes"
-    assert _UNPICKLED[unpickled:] == []
+    assert _UNPICKLED[unpickled:] == [], f"unpickled: {_UNPICKLED[unpickled:]}"
 
 
 def answer_of(reader: str, read: Callable[[], T]) -> T | None:
@@ -117,7 +118,7 @@ def answer_of_command(reader: str, arguments: list[str]) -> Said:
     ):
         code = run_command(arguments)
     said = Said(code, *(each.buffer.getvalue().decode() for each in (out, err)))  # type: ignore
-    assert code in (0, 1, 2), said
+    assert code in (0, 1, 2), code
     assert "Traceback" not in said.err, said
     errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
     assert bool(errors) == (code != 0), said
@@ -127,9 +128,9 @@ def answer_of_command(reader: str, arguments: list[str]) -> Said:
 
 
 def _check_line(said: str) -> None:
-    assert said.strip()
-    assert "\n" not in said, said
-    assert len(said) < MOST_MESSAGE, said
+    assert said.strip(), "an empty line"
+    assert "\n" not in said, f"several lines: {said}"
+    assert len(said) < MOST_MESSAGE, f"{len(said)} characters: {said[:MOST_MESSAGE]}"
 
 
 def _is_shown(warning: type[Warning]) -> bool:
@@ -225,7 +226,7 @@ def mutated_json(draw: st.DrawFn, document: Any, keys: tuple[str, ...] = ()) -> 
         places = [each for each in _places(pairs) if not keys or each[0][0] in keys]
         if not places:
             break
-        path, holder, index = draw(st.sampled_from(places))
+        _path, holder, index = draw(st.sampled_from(places))
         change = draw(st.sampled_from(("replace", "replace", "replace", "delete", "double", "add")))
         if change == "replace":
             holder.set(index, draw(odd_values()))

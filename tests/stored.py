@@ -63,9 +63,17 @@ def store_studies(out: Path) -> None:
             search.tell(trial, value, state=end)
     for seed in (0, 1):
         stored = Confirmation(
-            **{"trial": 0, "seed": seed, "accuracies": [91.0, 92.0], "sustained": 91.0},
-            **{"train_accuracy": 95.0, "seconds": 2.0, "weights": str(path), "device": "CPU"},
-            **{"precision": "float32", "versions": {"torch": "2"}, "predictions": "7" * 1_000},
+            trial=0,
+            seed=seed,
+            accuracies=[91.0, 92.0],
+            sustained=91.0,
+            train_accuracy=95.0,
+            seconds=2.0,
+            weights=str(path),
+            device="CPU",
+            precision="float32",
+            versions={"torch": "2"},
+            predictions="7" * 1_000,
         )
         search.set_user_attr(Confirmation.key(0, seed), vars(stored))
     spent = {"seconds": {"training": 3.0}, "wall_seconds": 9.0}
@@ -102,7 +110,10 @@ def _train(
     history = [Epoch(each, 0.1, 95.0, 0.1, first + each, 0.7, 0.2) for each in (1, 2)]
     attributes = {
         **drawn_attributes(made, footprint(made.architecture)),
-        **{"seed": 0, "device": "CPU", "precision": "float32", "versions": {"torch": "2"}},
+        "seed": 0,
+        "device": "CPU",
+        "precision": "float32",
+        "versions": {"torch": "2"},
         **trained_attributes(history, settings, images_per_epoch=3_000),
         **more,
     }

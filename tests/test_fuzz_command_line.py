@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -27,7 +27,7 @@ from tests.stored import DIGITS, store_studies
 MODEL = Path(__file__).parents[1] / "results" / "mnist-30-trials-cpu" / "model"
 
 
-class Started(NasSearchError):
+class Started(NasSearchError):  # noqa: N818
     """All values were taken; what takes long would begin here."""
 
 
@@ -63,7 +63,8 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     store_studies(here / "runs")
     shutil.copy(here / "runs" / "nas-search.db", here / "kept.db")
     shutil.copytree(MODEL, here / "model")
-    Image.effect_noise((28, 28), 90).save(here / "picture.png")
+    for name in ("picture.png", f"{ODD}.png"):
+        Image.effect_noise((28, 28), 90).save(here / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(here)
         patch.delenv(data.DATA_VARIABLE, raising=False)
@@ -131,7 +132,9 @@ def command_lines(draw: st.DrawFn) -> list[str]:
     line = []
     for parameter in command.params:
         if isinstance(parameter, click.Argument):
-            count = draw(st.integers(0, 3)) if parameter.nargs == -1 else draw(st.integers(0, 9)) > 0
+            count = (
+                draw(st.integers(0, 3)) if parameter.nargs == -1 else draw(st.integers(0, 9)) > 0
+            )
             line += [draw(values(parameter)) for _ in range(count)]
         elif draw(st.integers(0, 4)) == 0:
             line.append(draw(st.sampled_from([*parameter.opts, *parameter.secondary_opts])))
@@ -159,7 +162,25 @@ RIGHT = (
 """A line for each command."""
 
 
+ODD = "\udcff"
+"""A byte of a file name that is no UTF-8, as Python hands it over."""
+
+
 @fuzzed(60)
+@example(line=["replay", "1.3", "--dataset", "mnist-sample", "--seeds", str(10**9)])
+@example(line=["drilldown", "--from", "1.3", "--dataset", "mnist-sample", "--seeds", str(10**9)])
+@example(line=["--dataset", "mnist-sample", "--confirm-seeds", str(10**9), "--seed", str(2**70)])
+@example(line=["--dataset", "mnist-sample", "--trials", str(10**30), "--finalists", str(10**30)])
+@example(line=["predict", "model", "picture.png", f"{ODD}.png", "nothing.png"])
+@example(line=["predict", "model", f"{ODD}.png", "--json"])
+@example(line=["report", f"folder{ODD}", "--study", "search"])
+@example(line=["export", f"folder{ODD}", "--study", "search"])
+@example(line=["--dataset", "mnist-sample", "--out", f"out{ODD}"])
+@example(line=["dashboard", "--out", f"out{ODD}", "--port", "0"])
+@example(line=["trials", "--storage", "postgresql://127.0.0.1:port/x"])
+@example(line=["dashboard", "--host", "a..b", "--port", "0"])
+@example(line=["dashboard", "--host", "x" * 300, "--port", "0"])
+@example(line=["dashboard", "--host", "", "--port", "0"])
 @given(line=command_lines())
 def test_command_lines(here: Path, line: list[str]) -> None:
     shutil.copy(here / "kept.db", here / "runs" / "nas-search.db")

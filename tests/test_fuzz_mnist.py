@@ -126,7 +126,9 @@ def test_a_huge_file_is_not_read(folder: Path) -> None:
     (mnist.raw_folder(folder / "data") / NAMES[0]).unlink()
 
 
-@pytest.mark.parametrize("url", ["file:///tmp", "http://[::1", "nothing", "ftp://127.0.0.1:1", "\n"])
+@pytest.mark.parametrize(
+    "url", ["file:///tmp", "http://[::1", "nothing", "ftp://127.0.0.1:1", "\n"]
+)
 def test_a_server_that_is_none_is_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:

@@ -11,8 +11,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from results.models.loading import load_exported, open_model
+from space import Architecture, Conv, Head, Layer, Pool
+from space.network import build_network
 from tests.fuzzing import (
     TRAPS,
     WHOLE_NUMBERS,
@@ -37,7 +40,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def copy(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same, to be changed; the working folder is empty."""
+    """The same, to be changed."""
     return shutil.copytree(exported, tmp_path_factory.mktemp("copy") / "model")
 
 
@@ -48,10 +51,10 @@ def nothing_is_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any
     assert not Trap.FILE.exists()
 
 
-def logits(path: Path) -> torch.Tensor:
+def logits(path: Path, pictures: int = 3) -> torch.Tensor:
     with torch.inference_mode():
-        found = open_model(path)(torch.rand(3, 1, 28, 28))
-    assert found.shape[0] == 3
+        found = open_model(path)(torch.rand(pictures, 1, 28, 28))
+    assert found.shape[0] == pictures
     return found
 
 
@@ -60,7 +63,9 @@ def logits(path: Path) -> torch.Tensor:
 def test_config_json(exported: Path, copy: Path, data: st.DataObject) -> None:
     config = json.loads((exported / "config.json").read_text())
     keys = data.draw(st.sampled_from([(), ("architecture",), ("input",), ("files",)]))
-    changed = data.draw(st.one_of(mutated_json(config, keys), mutated_bytes(json.dumps(config).encode())))
+    changed = data.draw(
+        st.one_of(mutated_json(config, keys), mutated_bytes(json.dumps(config).encode()))
+    )
     (copy / "config.json").write_bytes(changed)
     shutil.copy(exported / "model.safetensors", copy)
     answer_of("config.json", lambda: load_exported(copy))
@@ -103,7 +108,9 @@ def mutated_onnx(draw: st.DrawFn, valid: bytes) -> bytes:
         node = draw(st.sampled_from(list(graph.node)))
         tensor = draw(st.sampled_from(list(graph.initializer)))
         number = draw(st.sampled_from(WHOLE_NUMBERS)) % 2**63
-        change = draw(st.sampled_from(["operator", "attribute", "link", "tensor", "value", "nodes"]))
+        change = draw(
+            st.sampled_from(["operator", "attribute", "link", "tensor", "value", "nodes"])
+        )
         if change == "operator":
             node.op_type = draw(st.sampled_from([each.op_type for each in graph.node] + OTHERS))
         elif change == "attribute":
@@ -134,6 +141,30 @@ def test_programs_are_never_opened_untrusted(
     valid = (exported / name).read_bytes()
     (copy / name).write_bytes(data.draw(st.one_of(st.sampled_from(TRAPS), mutated_bytes(valid))))
     assert answer_of(name, lambda: logits(copy / name)) is None
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (Conv(kind="conv", width=4_096, kernel_size=1, padding=18),),  # large maps
+        (Conv(kind="conv", width=400, padding=30), Conv(kind="separable", width=1, kernel_size=49)),
+        (
+            Conv(kind="conv", width=4_000, kernel_size=1, padding=16),
+            *(Pool(kind="average_pool", size=28, stride=1),) * 2,
+        ),
+    ],
+)
+def test_a_network_takes_no_more_than_it_may(
+    exported: Path, copy: Path, layers: tuple[Layer, ...]
+) -> None:
+    """What is within bounds is opened, for many pictures; its weights fit."""
+    architecture = Architecture(layers=layers, head=Head(kind="gap_conv"))
+    shutil.copy(exported / "config.json", copy)
+    save_file(build_network(architecture).state_dict(), copy / "model.safetensors")
+    config = json.loads((copy / "config.json").read_text())
+    described = config | {"architecture": architecture.model_dump(mode="json")}
+    (copy / "config.json").write_text(json.dumps(described))
+    answer_of("config.json", lambda: logits(copy, pictures=16))
 
 
 @pytest.mark.parametrize("content", TRAPS)

@@ -54,7 +54,7 @@ def changed(out: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
         yield copy
 
 
-class HasRead(NasSearchError):
+class HasRead(NasSearchError):  # noqa: N818
     """A command has read all that it reads of a study."""
 
 
