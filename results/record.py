@@ -61,14 +61,18 @@ class TrialRecord:
 
     @classmethod
     def from_trial(cls, trial: "optuna.trial.FrozenTrial") -> "TrialRecord":
-        """Raises NasSearchError if it is not as it was stored: another program can write there."""
-        state = _state(trial)
         value = trial.values[0] if trial.values else None
+        return cls(trial.number, _state(trial), value, trial.params, trial.user_attrs)
+
+    def checked(self) -> "TrialRecord":
+        """This record. Raises NasSearchError if it is not as it was stored: other programs can
+        write to a storage too."""
         try:
-            _STORED.get(state, StoredTrial).model_validate({**trial.user_attrs, "value": value})
+            kind = _STORED.get(self.state, StoredTrial)
+            kind.model_validate({**self.attributes, "value": self.value})
         except ValidationError as error:
-            raise changed(f"trial {trial.number}", one_line(error)) from None
-        return cls(trial.number, state, value, trial.params, trial.user_attrs)
+            raise changed(f"trial {self.number}", one_line(error)) from None
+        return self
 
     @property
     def was_trained(self) -> bool:
@@ -246,7 +250,8 @@ def _state(trial: "optuna.trial.FrozenTrial") -> State:
 
 def records(study: "optuna.Study") -> list[TrialRecord]:
     """All trials of a study, by number. Raises NasSearchError."""
-    return [TrialRecord.from_trial(trial) for trial in study.get_trials(deepcopy=False)]
+    trials = study.get_trials(deepcopy=False)
+    return [TrialRecord.from_trial(trial).checked() for trial in trials]
 
 
 def given_runs(records: Iterable[TrialRecord]) -> dict[str, dict[int, TrialRecord]]:

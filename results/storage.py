@@ -190,5 +190,5 @@ def load_study(storage: "optuna.storages.RDBStorage", name: str | None) -> "optu
 
 
 def settings_of(study: "optuna.Study") -> StudySettings:
-    """What a study is about. Raises NasSearchError if a newer version or another program wrote it."""
+    """What a study is about. Raises NasSearchError if a newer version or a stranger wrote it."""
     return StudySettings.of(study.user_attrs[SETTINGS_KEY], study.study_name)

@@ -61,7 +61,7 @@ def checkpoints(draw: st.DrawFn, valid: bytes) -> bytes:
     return struct.pack("<Q", len(changed)) + changed + weights
 
 
-@fuzzed(250)
+@fuzzed(150)
 @given(data=st.data())
 def test_checkpoints(file: Path, valid: bytes, data: st.DataObject) -> None:
     read(file, data.draw(checkpoints(valid)))

@@ -58,7 +58,7 @@ def logits(path: Path, pictures: int = 3) -> torch.Tensor:
     return found
 
 
-@fuzzed(150)
+@fuzzed(100)
 @given(data=st.data())
 def test_config_json(exported: Path, copy: Path, data: st.DataObject) -> None:
     config = json.loads((exported / "config.json").read_text())
@@ -72,7 +72,7 @@ def test_config_json(exported: Path, copy: Path, data: st.DataObject) -> None:
     answer_of("config.json", lambda: logits(copy))
 
 
-@fuzzed(150)
+@fuzzed(100)
 @given(data=st.data())
 def test_safetensors(exported: Path, copy: Path, data: st.DataObject) -> None:
     valid = (exported / "model.safetensors").read_bytes()
@@ -88,7 +88,7 @@ def test_safetensors(exported: Path, copy: Path, data: st.DataObject) -> None:
     answer_of("model.safetensors", lambda: logits(copy))
 
 
-@fuzzed(150)
+@fuzzed(100)
 @given(data=st.data())
 def test_onnx(exported: Path, copy: Path, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(["model.onnx", "model.folded.onnx", "model.int8.onnx"]))

@@ -71,7 +71,7 @@ def _drawn(seed: int, width: int, height: int, kind: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-@fuzzed(250)
+@fuzzed(150)
 @given(data=st.data())
 def test_pictures(file: Path, data: st.DataObject) -> None:
     content = data.draw(pictures())

@@ -118,7 +118,7 @@ def _json(draw: st.DrawFn, value: Any) -> str:
     return draw(mutated_json(value)).decode(errors="replace")
 
 
-@fuzzed(100)
+@fuzzed(60)
 @given(data=st.data())
 def test_contents(out: Path, changed: Path, data: st.DataObject) -> None:
     file = changed / "nas-search.db"
