@@ -7,13 +7,24 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ValidationError
+
 from results.errors import NasSearchError
-from space import Configuration
+from space import Configuration, footprint
+from space.value import one_line
 
 if TYPE_CHECKING:
     from torch import nn
 
     from results.store import File, Store
+
+
+class _Made(BaseModel):
+    """What an export tells of how weights were made. A checkpoint tells more."""
+
+    device: str
+    precision: str
+    versions: dict[str, str]
 
 
 def checkpoint_name(folder: str, trial: int) -> str:
@@ -51,6 +62,7 @@ def load_checkpoint(file: "File") -> tuple["nn.Module", Configuration, dict[str,
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
+    from torch import Tensor
 
     from space.network import build_network
 
@@ -64,10 +76,15 @@ def load_checkpoint(file: "File") -> tuple["nn.Module", Configuration, dict[str,
         tensors, metadata = load(content), _metadata(content)
         configuration = Configuration.from_json(metadata["configuration"])
         about = json.loads(metadata["about"])
+        _Made.model_validate(about)
+        # A network takes no more memory than its weights in the file.
+        if footprint(configuration.architecture).params > sum(map(Tensor.numel, tensors.values())):
+            raise ValueError("it has fewer weights than it describes")
         network = build_network(configuration.architecture)
         network.load_state_dict(tensors)
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        said = one_line(error) if isinstance(error, ValidationError) else str(error)
+        reason = said.splitlines()[0] if said else type(error).__name__
         raise NasSearchError(f"{file} is damaged or not a checkpoint: {reason}") from None
     return network.eval(), configuration, about
 

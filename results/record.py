@@ -5,8 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from pydantic import ValidationError
+
+from results.errors import changed
 from results.settings import StudySettings
+from results.stored import StoredComplete, StoredConfirmation, StoredTrained, StoredTrial
 from space import Architecture, Configuration, Footprint, Recipe
+from space.value import one_line
 
 if TYPE_CHECKING:
     import optuna
@@ -58,6 +63,16 @@ class TrialRecord:
     def from_trial(cls, trial: "optuna.trial.FrozenTrial") -> "TrialRecord":
         value = trial.values[0] if trial.values else None
         return cls(trial.number, _state(trial), value, trial.params, trial.user_attrs)
+
+    def checked(self) -> "TrialRecord":
+        """This record. Raises NasSearchError if it is not as it was stored: other programs can
+        write to a storage too."""
+        try:
+            kind = _STORED.get(self.state, StoredTrial)
+            kind.model_validate({**self.attributes, "value": self.value})
+        except ValidationError as error:
+            raise changed(f"trial {self.number}", one_line(error)) from None
+        return self
 
     @property
     def was_trained(self) -> bool:
@@ -206,6 +221,13 @@ def finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
+_STORED: dict[State, type[StoredTrial]] = {
+    "complete": StoredComplete,
+    "pruned": StoredTrained,
+    "duplicate": StoredTrained,
+}
+
+
 def _state(trial: "optuna.trial.FrozenTrial") -> State:
     from optuna.trial import TrialState
 
@@ -227,8 +249,9 @@ def _state(trial: "optuna.trial.FrozenTrial") -> State:
 
 
 def records(study: "optuna.Study") -> list[TrialRecord]:
-    """All trials of a study, by number."""
-    return [TrialRecord.from_trial(trial) for trial in study.get_trials(deepcopy=False)]
+    """All trials of a study, by number. Raises NasSearchError."""
+    trials = study.get_trials(deepcopy=False)
+    return [TrialRecord.from_trial(trial).checked() for trial in trials]
 
 
 def given_runs(records: Iterable[TrialRecord]) -> dict[Configuration, dict[int, TrialRecord]]:
@@ -274,9 +297,17 @@ class Confirmation:
 
 
 def confirmations(study: "optuna.Study") -> dict[int, list[Confirmation]]:
-    """All confirmations of a study by trial number, each list by seed."""
+    """All confirmations of a study by trial number, each list by seed. Raises NasSearchError."""
+    trials = {each.number: each for each in records(study) if each.state == "complete"}
     found: dict[int, list[Confirmation]] = {}
     for key, stored in study.user_attrs.items():
         if key.startswith("confirmation:"):
-            found.setdefault(stored["trial"], []).append(Confirmation(**stored))
+            try:
+                StoredConfirmation.model_validate(stored)
+            except ValidationError as error:
+                raise changed(key, one_line(error)) from None
+            run = Confirmation(**stored)
+            if key != Confirmation.key(run.trial, run.seed) or run.trial not in trials:
+                raise changed(key, f"trial {run.trial}, seed {run.seed} was not confirmed")
+            found.setdefault(run.trial, []).append(run)
     return {trial: sorted(each, key=lambda c: c.seed) for trial, each in found.items()}

@@ -18,7 +18,7 @@ from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import delete, func, insert, select, update
 
-from results.errors import NasSearchError
+from results.errors import NasSearchError, refuses_foreign_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table
@@ -248,6 +248,7 @@ def read_beats(connection: "Connection", study_id: int) -> dict[int, datetime.da
     return {row.trial_id: row.heartbeat for row in rows}
 
 
+@refuses_foreign_rows
 def read_trials(
     connection: "Connection", study_id: int, *, after: int, also: Iterable[int]
 ) -> list[FrozenTrial]:

@@ -1,11 +1,12 @@
 """What a study is about: fixed when it is made, and the same for every trial in it."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from results.errors import NasSearchError
 from space import Configuration, SearchSpace, Value
+from space.value import one_line
 
 FORMAT = 2
 """Version of what is stored in a study. A study with a higher one is refused. Since 2 trials can
@@ -41,6 +42,23 @@ class StudySettings(Value):
     """Whether each trial draws its configuration or comes with it."""
     protocol: ProtocolName = "search"
     goal: Goal | None = None
+
+    @classmethod
+    def of(cls, stored: Any, study: str) -> "StudySettings":
+        """What is stored in a study. Raises NasSearchError if a newer version or another program
+        wrote it."""
+        version = stored.get("format") if isinstance(stored, dict) else None
+        if isinstance(version, int) and version > FORMAT:
+            raise NasSearchError(
+                f"study {study} was written by a newer nas-search: upgrade this one"
+            )
+        try:
+            return cls.model_validate(stored)
+        except ValidationError as error:
+            raise NasSearchError(
+                f"the settings of study {study} are not as nas-search stores them "
+                f"({one_line(error)}): name another with --study"
+            ) from None
 
     @property
     def measured_on(self) -> str:

@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from results.errors import NasSearchError
+from results.errors import NasSearchError, refuses_foreign_rows
 from results.patience import Patience
-from results.settings import FORMAT, SETTINGS_KEY, StudySettings
+from results.settings import SETTINGS_KEY, StudySettings
 from results.storage_url import parse_url, shown_url
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ def _connection_errors(url: str) -> Iterator[None]:
         raise NasSearchError(f"storage {shown}: {(str(error).splitlines() or ['?'])[0]}") from None
 
 
+@refuses_foreign_rows
 def load_study(
     storage: "optuna.storages.RDBStorage", name: str | None, *, of_search: bool = False
 ) -> "optuna.Study":
@@ -206,10 +207,5 @@ def _is_search(study: "optuna.study._frozen.FrozenStudy") -> bool:
 
 
 def settings_of(study: "optuna.Study") -> StudySettings:
-    """What a study is about. Raises NasSearchError if a newer version wrote it."""
-    stored = study.user_attrs[SETTINGS_KEY]
-    if stored.get("format", 0) > FORMAT:
-        raise NasSearchError(
-            f"study {study.study_name} was written by a newer nas-search: upgrade this one"
-        )
-    return StudySettings.model_validate(stored)
+    """What a study is about. Raises NasSearchError if a newer version or a stranger wrote it."""
+    return StudySettings.of(study.user_attrs[SETTINGS_KEY], study.study_name)

@@ -19,6 +19,13 @@ def parse_url(url: str) -> "URL":
     from sqlalchemy.exc import ArgumentError
 
     try:
+        url.encode()
+    except UnicodeEncodeError:
+        raise NasSearchError(
+            "the name of the database has bytes that are no UTF-8: name another place with --out "
+            "or --storage"
+        ) from None
+    try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # ValueError: what should be a port is no number
         parsed = None

@@ -1,5 +1,6 @@
 """The command line. Imports nothing heavy before it is needed: `--help` answers at once."""
 
+import io
 import math
 import os
 import sys
@@ -15,6 +16,7 @@ from search.interruption import INTERRUPTED, STOPPED, Interruption
 from search.options import (
     BUDGET,
     EPOCHS,
+    MOST_SEEDS,
     RUN_OPTIONS,
     SUSTAIN,
     make_plan,
@@ -105,7 +107,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--confirm-seeds",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=MOST_SEEDS),
     default=3,
     show_default=True,
     help="How often each finalist is retrained on all training images; 0: no confirmation.",
@@ -242,6 +244,8 @@ def main() -> None:
 
 def run_command(arguments: list[str]) -> int:
     """Runs one command line and returns its exit code; says one line about whatever went wrong."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name can have what no terminal shows
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         result = cli.main(args=arguments, prog_name="nas-search", standalone_mode=False)
         return result if isinstance(result, int) else 0

@@ -80,7 +80,7 @@ class Server(ThreadingMixIn, WSGIServer):
         try:
             self.address_family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
             super().__init__((host, port), _Quiet)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of what can be no name of a host
             raise NasSearchError(_why_not(error, host, port)) from None
         make_readable()
         served = wsgi(_Readers(database_of(study)), artifact_store=artifacts)
@@ -100,8 +100,8 @@ class Server(ThreadingMixIn, WSGIServer):
         return f"http://{shown}:{self.server_port}/dashboard/studies/{self._study_id}"
 
 
-def _why_not(error: OSError, host: str, port: int) -> str:
-    if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+def _why_not(error: OSError | UnicodeError, host: str, port: int) -> str:
+    if isinstance(error, socket.gaierror | UnicodeError) or error.errno == errno.EADDRNOTAVAIL:
         return f"--host {host} is no address of this machine: use 127.0.0.1, or leave it out"
     if error.errno == errno.EADDRINUSE:
         return f"port {port} is in use: name another with --port, or 0 for any that is free"

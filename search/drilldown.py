@@ -9,6 +9,7 @@ import click
 from results.errors import NasSearchError
 from search.options import (
     BUDGET,
+    MOST_SEEDS,
     RUN_OPTIONS,
     make_plan,
     open_study,
@@ -41,7 +42,7 @@ TIMED_IMAGES = 2_048
 )
 @click.option(
     "--seeds",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST_SEEDS),
     default=3,
     show_default=True,
     help="Trainings of each configuration, from the seeds 0, 1, ...",

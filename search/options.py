@@ -31,6 +31,9 @@ BUDGET = 10_000
 EPOCHS = 15
 """Of a training by default, as in the published drill-downs."""
 
+MOST_SEEDS = 1_000
+"""Trainings of one configuration that can be asked for."""
+
 SUSTAIN = 4
 """Last epochs that a sustained accuracy is the lowest of, by default."""
 
@@ -152,11 +155,13 @@ def open_study(
 
     Its trials are read all at once and kept, for a command that looks at them again and again.
     """
-    from results.ledger import with_ledger
+    from results.ledger import refresh, with_ledger
     from results.storage import default_url, load_study, open_storage
 
     opened = open_storage(storage or default_url(out), create=False)
-    return with_ledger(load_study(opened, study, of_search=of_search))
+    found = with_ledger(load_study(opened, study, of_search=of_search))
+    refresh(found)
+    return found
 
 
 def holds_studies(out: Path) -> bool:

@@ -8,6 +8,7 @@ from results.errors import NasSearchError
 from search.options import (
     BUDGET,
     EPOCHS,
+    MOST_SEEDS,
     RUN_OPTIONS,
     SUSTAIN,
     make_plan,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.option(
     "--seeds",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST_SEEDS),
     default=1,
     show_default=True,
     help="Train each from the seeds 0, 1, ...; what is trained already is not trained again.",

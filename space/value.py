@@ -38,9 +38,14 @@ class Value(BaseModel):
             raise ValueError(f"not a valid {cls.__name__}: {one_line(error)}") from None
 
 
+MOST_TOLD = 500
+"""Characters of what is wrong: a file can hold any number of faults, of any length."""
+
+
 def one_line(error: ValidationError) -> str:
     """What is wrong and where, without pydantic's several lines per fault."""
-    return "; ".join(_describe(fault) for fault in error.errors(include_url=False))
+    told = " ".join("; ".join(map(_describe, error.errors(include_url=False))).split())
+    return told if len(told) <= MOST_TOLD else f"{told[:MOST_TOLD]} ..."
 
 
 def _describe(fault: Any) -> str:

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import hypothesis
 import pytest
 import torch
 
+from tests.fuzzing import INPUTS
 from tests.postgres import postgres as postgres
 from tests.postgres import postgres_url as postgres_url
 
@@ -22,6 +24,29 @@ torch.set_num_threads(1)
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     hypothesis.settings.load_profile("ci")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Notes with a test how many inputs it fuzzed with: its report also leaves other processes."""
+    before = Counter(INPUTS)
+    yield
+    if tried := INPUTS - before:
+        item.user_properties.append(("fuzzed", dict(tried)))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    tried: Counter[str] = Counter()
+    for report in terminalreporter.getreports(""):
+        for name, value in report.user_properties:
+            if name == "fuzzed" and report.when == "teardown":
+                tried.update(value)
+    if tried:
+        each = ", ".join(f"{reader} {count:,}" for reader, count in sorted(tried.items()))
+        terminalreporter.write_line(
+            f"fuzz: {tried.total():,} inputs for {len(tried)} readers: {each}"
+        )
+
 
 SMALL_SEARCH = (
     *("--dataset", "mnist-sample", "--max-params", "2000", "--no-baselines", "--seed", "3"),

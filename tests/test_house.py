@@ -122,6 +122,53 @@ def test_the_displays_do_write_to_the_terminal(module: str) -> None:
     assert _terminal_writes(TREES[module]) != []
 
 
+PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+
+
+def _risky_calls(tree: ast.Module) -> list[str]:
+    """What in a module may run what it reads, with line numbers."""
+    found = []
+    for node in ast.walk(tree):
+        names: set[str] = set()
+        if isinstance(node, ast.Import):
+            names = {alias.name.partition(".")[0] for alias in node.names} & PICKLES
+        elif isinstance(node, ast.ImportFrom):
+            names = {(node.module or "").partition(".")[0]} & PICKLES
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            given = {each.arg: ast.unparse(each.value) for each in node.keywords}
+            is_risky = (
+                called in ("eval", "exec", "compile")
+                or called.endswith(("read_pickle", "torch.jit.load", "torch.hub.load"))
+                or (called == "torch.load" and given.get("weights_only") != "True")
+                or given.get("allow_pickle", "False") != "False"
+            )
+            names = {called} if is_risky else set()
+        found += [f"line {node.lineno}: {name}" for name in sorted(names)]
+    return found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=True)",
+        "pandas.read_pickle(path)",
+        "eval(text)",
+    ],
+)
+def test_what_may_run_what_it_reads_is_seen(line: str) -> None:
+    assert _risky_calls(ast.parse(line)) != []
+
+
+@pytest.mark.parametrize("module", sorted(TREES))
+def test_no_pickle_is_loaded(module: str) -> None:
+    assert _risky_calls(TREES[module]) == []
+
+
 def test_training_knows_neither_optuna_nor_the_terminal() -> None:
     strangers = {"optuna", "click", "rich", "tqdm"}
     reached = _reached("search.train")

@@ -27,7 +27,7 @@ from results.models.onnx_check import BATCH, check_onnx
 from results.models.pixels import Normalisation, PixelNetwork
 from results.models.quiet import quiet
 from space import footprint
-from space.architecture import Architecture
+from space.architecture import Architecture, Pool
 from space.network import build_network
 from space.recipe import Recipe
 from space.value import one_line
@@ -40,7 +40,10 @@ MOST_CONFIG_BYTES = 1_000_000
 MOST_BYTES = 100_000_000
 MOST_PARAMS = 10_000_000
 MOST_VALUES = 1 << 24
-"""Of one feature map of one image."""
+"""Of one feature map of the images that are run at once."""
+
+MOST_PRODUCTS = 1 << 30
+"""For one image: about a second on one core. What a pooling reads counts too."""
 
 
 class _Normalisation(BaseModel):
@@ -142,14 +145,33 @@ def _config(folder: Path) -> _Config:
     architecture = config.architecture
     if architecture.input_shape != INPUT_SHAPE:
         raise NasSearchError(f"{path} describes a network for other images than of 28 x 28 pixels")
-    params = footprint(architecture).params
-    largest = max(math.prod(shape) for shape in architecture.shapes())
-    if params > MOST_PARAMS or largest > MOST_VALUES:
+    params, products, largest = (
+        footprint(architecture).params,
+        _products(architecture),
+        _largest_map(architecture),
+    )
+    if params > MOST_PARAMS or largest > MOST_VALUES or products > MOST_PRODUCTS:
         raise NasSearchError(
             f"{path} describes a network of {params:,} parameters and a feature map of {largest:,} "
-            f"values: more than {MOST_PARAMS:,} and {MOST_VALUES:,} are refused"
+            f"values that takes {products:,} products for an image: more than {MOST_PARAMS:,}, "
+            f"{MOST_VALUES:,} and {MOST_PRODUCTS:,} are refused"
         )
     return config
+
+
+def _largest_map(architecture: Architecture) -> int:
+    """Values of it, for one image."""
+    return max(math.prod(shape) for shape in architecture.shapes())
+
+
+def _products(architecture: Architecture) -> int:
+    """Of the convolutions for one image, and the values that its poolings read."""
+    read = (
+        math.prod(shape) * layer.size**2
+        for layer, shape in zip(architecture.layers, architecture.shapes()[1:], strict=True)
+        if isinstance(layer, Pool)
+    )
+    return footprint(architecture).macs + sum(read)
 
 
 def _compare(path: Path, content: bytes) -> None:
@@ -194,6 +216,16 @@ def _weights(path: Path, content: bytes) -> PixelNetwork:
     network.load_state_dict(tensors)
     normalisation = config.input.normalisation
     return PixelNetwork(network, Normalisation(normalisation.mean, normalisation.std)).eval()
+
+
+def _network(path: Path, content: bytes) -> Model:
+    model = _weights(path, content)
+    batch = MOST_VALUES // _largest_map(_config(path.parent).architecture)
+
+    def logits(pixels: torch.Tensor) -> torch.Tensor:
+        return torch.cat([model(each) for each in torch.split(pixels, batch)])
+
+    return logits
 
 
 def _program(path: Path, content: bytes) -> Model:
@@ -249,7 +281,7 @@ def _reason(error: Exception) -> str:
 
 
 _OPENERS: dict[str, Callable[[Path, bytes], Model]] = {
-    ".safetensors": _weights,
+    ".safetensors": _network,
     ".onnx": _onnx,
     ".pt2": _program,
     ".h": _header,

@@ -5,7 +5,6 @@ They fitted a digit into 20 x 20 pixels keeping its aspect ratio, and centred it
 """
 
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import torch
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from results.errors import NasSearchError
+from results.models.quiet import quiet
 
 SIZE = 28
 DIGIT_SIZE = 20
@@ -50,17 +50,14 @@ def _grey(path: Path) -> Map:
     try:
         if path.stat().st_size > MOST_FILE_BYTES:
             raise NasSearchError(f"{path} is larger than {MOST_FILE_BYTES:,} bytes")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=("PNG", "JPEG")) as opened:
-                if math.prod(opened.size) > MOST_PIXELS:
-                    raise NasSearchError(f"{path} has more than {MOST_PIXELS:,} pixels")
-                opened.draft(
-                    "L", (WORKING_SIZE, WORKING_SIZE)
-                )  # a JPEG is made smaller as it's read
-                grey = _brightness(opened)
-                grey.info["exif"] = opened.getexif().tobytes()
-                return np.asarray(ImageOps.exif_transpose(grey), dtype=np.float64)
+        # Pillow warns of sizes, and of parts that nothing here needs.
+        with quiet(), Image.open(path, formats=("PNG", "JPEG")) as opened:
+            if math.prod(opened.size) > MOST_PIXELS:
+                raise NasSearchError(f"{path} has more than {MOST_PIXELS:,} pixels")
+            opened.draft("L", (WORKING_SIZE, WORKING_SIZE))  # a JPEG is made smaller as it's read
+            grey = _brightness(opened)
+            grey.info["exif"] = opened.getexif().tobytes()
+            return np.asarray(ImageOps.exif_transpose(grey), dtype=np.float64)
     except NasSearchError:
         raise
     except FileNotFoundError:

@@ -1,0 +1,113 @@
+"""What trials and confirmations must have to be read: other programs can write to a storage too.
+
+Values alone are checked, nothing is converted: what is read is what was stored.
+"""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, StrictStr
+
+from space import Architecture, Recipe
+
+LARGEST = 1 << 53
+"""Of whole numbers: these are exact as floating-point numbers too."""
+
+Count = Annotated[int, Field(strict=True, ge=0, le=LARGEST)]
+Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
+Points = Annotated[float, Field(strict=True, ge=-100, le=100)]
+Seconds = Annotated[float, Field(strict=True, ge=0, le=LARGEST)]
+Number = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST)]
+
+
+def _is_architecture(text: str) -> str:
+    Architecture.from_json(text)
+    return text
+
+
+def _is_recipe(text: str) -> str:
+    Recipe.from_json(text)
+    return text
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(allow_inf_nan=False, extra="ignore")
+
+
+class _StoredEpoch(_Stored):
+    model_config = ConfigDict(extra="forbid")
+
+    epoch: Count
+    train_loss: Number | None
+    train_accuracy: Percent
+    loss: Number | None = Field(validation_alias=AliasChoices("loss", "validation_loss"))
+    accuracy: Percent = Field(validation_alias=AliasChoices("accuracy", "validation_accuracy"))
+    train_seconds: Seconds
+    evaluation_seconds: Seconds
+
+
+class _StoredGiven(_Stored):
+    model_config = ConfigDict(extra="forbid")
+
+    name: StrictStr
+    seed: Count
+    architecture: Annotated[StrictStr, AfterValidator(_is_architecture)]
+    recipe: Annotated[StrictStr, AfterValidator(_is_recipe)]
+
+
+class StoredTrial(_Stored):
+    """A trial in any state. It may have more, and only what it has is checked."""
+
+    value: Number | None = None
+    params: Count = 0
+    macs: Count = 0
+    reason: StrictStr = ""
+    seed: Count = 0
+    attempt: Count = 1
+    duplicate_of: Count = 0
+    given: _StoredGiven | None = None
+    versions: dict[StrictStr, StrictStr] = {}
+
+
+class StoredTrained(StoredTrial):
+    """A trial that has been trained, or repeats one that has."""
+
+    params: Count
+    macs: Count
+    architecture: StrictStr
+    recipe: StrictStr
+    sustained: Percent
+    best_accuracy: Percent
+    train_accuracy: Percent
+    gap: Points
+    epochs_run: Count
+    seconds: Seconds
+    history: list[_StoredEpoch] = Field(min_length=1)
+
+
+class StoredComplete(StoredTrained):
+    """A trial that can be chosen, confirmed and exported."""
+
+    value: Number
+    seed: Count
+    device: StrictStr
+    precision: StrictStr
+    versions: dict[StrictStr, StrictStr]
+    checkpoint: StrictStr
+
+
+class StoredConfirmation(_Stored):
+    """A confirmation, with all that it may have."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    trial: Count
+    seed: Count
+    accuracies: list[Percent] = Field(min_length=1)
+    sustained: Percent
+    train_accuracy: Percent
+    seconds: Seconds
+    weights: StrictStr
+    device: StrictStr
+    precision: StrictStr
+    versions: dict[StrictStr, StrictStr]
+    predictions: Annotated[str, Field(strict=True, pattern="^[0-9]*$")] = ""
