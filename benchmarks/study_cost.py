@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,20 +34,18 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # measures this checkout, installed or not
+
+from benchmarks.simulation import SimulatedTraining, search_here, simulate_training
 from results.ledger import Ledger
 from results.record import BUDGET_CONSTRAINT, Epoch, drawn_attributes, trained_attributes
 from results.settings import StudySettings
 from results.storage import default_url, open_storage
 from results.versions import versions
-from search import objective, study, worker
-from search.context import Context
+from search import objective, study
 from search.data import DataSource, Digits
-from search.lane import make_lane
 from search.plan import Plan
-from search.register import Register
-from search.train import EpochMetrics
-from space import Configuration, SearchSpace, footprint
-from space.network import build_network
+from space import SearchSpace, footprint
 from space.search_space import Choice, FloatRange, IntRange, configuration
 
 EPOCHS = 15
@@ -82,22 +80,6 @@ def time_calls(owner: Any, name: str, what: str) -> None:
             SECONDS[f"{what}, CPU"] += time.process_time() - cpu
 
     setattr(owner, name, timed)
-
-
-class NoTraining:
-    """A run that takes no time; accuracies are random, so the pruner has something to do."""
-
-    capture_seconds = 0.0
-    eager_reason = ""
-
-    def __init__(self, configuration: Configuration, *_: object, seed: int, **__: object) -> None:
-        self._luck = random.Random(seed)
-        self.network = build_network(configuration.architecture).eval()
-
-    def __iter__(self) -> Iterator[EpochMetrics]:
-        for epoch in range(1, EPOCHS + 1):
-            accuracy = self._luck.uniform(98, 99.5)
-            yield EpochMetrics(epoch, 0.1, 99.0, 0.1, accuracy, 0.001, 0.0)
 
 
 def ended_trial(number: int) -> FrozenTrial:
@@ -170,13 +152,13 @@ def measure(folder: Path, at: int, trials: int, digits: Digits, pruner: str) -> 
     loaded = study.load(database, plan)
     started = time.perf_counter()
     trained = sum(bool(trial.intermediate_values) for trial in loaded.get_trials(deepcopy=False))
-    search(loaded, replace(plan, trials=trained + 1), digits)
+    search_here(loaded, replace(plan, trials=trained + 1), digits)
     opening = time.perf_counter() - started
     before = len(loaded.get_trials(deepcopy=False))
     SECONDS.clear()
     statements.clear()
     started, cpu = time.perf_counter(), time.process_time()
-    search(loaded, replace(plan, trials=trained + 1 + trials), digits)
+    search_here(loaded, replace(plan, trials=trained + 1 + trials), digits)
     whole, cpu = time.perf_counter() - started, time.process_time() - cpu
     draws = len(loaded.get_trials(deepcopy=False)) - before
     rest = ("asking", "drawing", "reporting", "network", "pictures")
@@ -197,20 +179,6 @@ def measure(folder: Path, at: int, trials: int, digits: Digits, pruner: str) -> 
     )
 
 
-def search(loaded: optuna.Study, plan: Plan, digits: Digits) -> None:
-    context = Context(
-        plan=plan,
-        study=loaded,
-        register=Register(loaded),
-        digits=digits,
-        device="cpu",
-        lane=make_lane("cpu"),
-        precision="float32",
-        tell=lambda event: None,
-    )
-    worker.search(context)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description="What a study costs besides training, in milliseconds per trained trial."
@@ -227,8 +195,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the studies are kept")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    setattr(objective, "TrainingRun", NoTraining)  # noqa: B010
-    time_calls(NoTraining, "__init__", "network")
+    simulate_training()
+    time_calls(SimulatedTraining, "__init__", "network")
     time_calls(optuna.Study, "ask", "asking")
     time_calls(objective.Objective, "_draw", "drawing")
     time_calls(objective.Objective, "_follow", "reporting")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import optuna
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._heartbeat import BaseHeartbeat
@@ -39,7 +38,6 @@ class Database(RDBStorage):
         url: str,
         engine_arguments: dict[str, Any],
         patience: Patience,
-        on_stale: "Callable[[optuna.Study, optuna.trial.FrozenTrial], None]",
     ) -> None:
         self.patience = patience
         self._url = url
@@ -48,7 +46,6 @@ class Database(RDBStorage):
             engine_kwargs=engine_arguments,
             heartbeat_interval=HEARTBEAT_SECONDS,
             grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=on_stale,
         )
 
     def repeat(self, call: Callable[[], Result]) -> Result:

@@ -17,7 +17,6 @@ from filelock import FileLock
 
 from results.errors import NasSearchError
 from results.patience import Patience
-from results.record import Given
 from results.settings import FORMAT, SETTINGS_KEY, StudySettings
 from results.storage_url import parse_url, shown_url
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from results.database import Database
 
 CREATED_KEY = "created"
-MOST_ATTEMPTS = 5
 
 TABLE_SECONDS = 10.0
 """In which several processes that make the same tables in a server take turns."""
@@ -150,23 +148,7 @@ def _connect_to_server(url: str, patience: Patience) -> "Database":
 def _connect(url: str, engine_arguments: dict[str, Any], patience: Patience) -> "Database":
     from results.database import Database
 
-    return Database(url, engine_arguments, patience, enqueue_again)
-
-
-def enqueue_again(study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> None:
-    """Queues the parameters of a trial that was cut off, without anything else of it.
-
-    Parameters that came from the queue are known before they are drawn; others only if the trial
-    had drawn all of them. A trial that came with its configuration keeps it. A trial that was cut
-    off `MOST_ATTEMPTS` times is left alone: it may be what ends its process.
-    """
-    attempt = trial.user_attrs.get("attempt", 1) + 1
-    given = Given.of(trial.user_attrs)
-    params = trial.system_attrs.get("fixed_params") or trial.params
-    is_known = given is not None or set(params) == set(settings_of(study).space.dimensions)
-    if attempt <= MOST_ATTEMPTS and is_known:
-        attributes = {"retry_of": trial.number, "attempt": attempt}
-        study.enqueue_trial(params, user_attrs=attributes | (given.attributes() if given else {}))
+    return Database(url, engine_arguments, patience)
 
 
 @contextmanager

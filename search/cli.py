@@ -2,7 +2,6 @@
 
 import math
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import click
 from results.errors import NasSearchError
 from results.storage_url import hide_in
 from search.commands import COMMANDS
+from search.interruption import INTERRUPTED, STOPPED, Interruption
 from search.options import (
     BUDGET,
     EPOCHS,
@@ -26,9 +26,6 @@ from search.strategy import PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
     from search.plan import Plan
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 and the number of SIGINT."""
 
 
 @click.group(invoke_without_command=True, context_settings={"max_content_width": 100})
@@ -156,15 +153,11 @@ def _search(**options: Any) -> None:
     from search.run import run
 
     plan = _plan(**options)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         study = run(plan, baselines=options["baselines"])
     except KeyboardInterrupt:
-        say(
-            f"stopped, everything is kept: the same command goes on from here; "
-            f"{_next(plan, 'best')}"
-        )
-        raise
+        say(f"{STOPPED}; {_next(plan, 'best')}")
+        raise click.exceptions.Exit(INTERRUPTED) from None
     summary_table(summary(plan.study, plan.settings, records(study), confirmations(study)))
     say("; ".join(_next(plan, command) for command in ("report", "trials", "export DIR")))
 
@@ -227,15 +220,23 @@ def _plan(**options: Any) -> "Plan":
 
 
 def main() -> None:
-    """Entry point of the `nas-search` script."""
+    """Entry point of the `nas-search` script.
+
+    Exit codes: 0; 1 after an error; 2 where the command line is wrong; 130 after Ctrl-C (SIGINT),
+    143 after SIGTERM.
+    """
     hide_passwords()
+    from search.progress import say
+
+    interruption = Interruption(say)
+    interruption.install()
     code = run_command(sys.argv[1:])
     if code == INTERRUPTED:
         # Everything is stored and no worker is left; what else an interpreter does at its end, with
         # torch loaded, is not worth a person's waiting or a scheduler's patience.
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(code)
+        os._exit(interruption.exit_code(code))
     sys.exit(code)
 
 
@@ -245,6 +246,7 @@ def run_command(arguments: list[str]) -> int:
         result = cli.main(args=arguments, prog_name="nas-search", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except (KeyboardInterrupt, click.Abort):
+        click.echo(STOPPED, err=True)
         return INTERRUPTED
     except click.ClickException as error:
         hint = " (nas-search without a command searches)" if _is_unknown_command(error) else ""

@@ -1,12 +1,15 @@
 """What a training has at hand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from results.store import Store
+from results.whereabouts import store_of
 from search.data import Digits
 from search.events import Event
 from search.lane import Lane
+from search.places import Places
 from search.plan import Plan, Precision
 from search.register import Register
 
@@ -29,3 +32,9 @@ class Context:
     lane: Lane
     precision: Precision
     tell: Callable[[Event], None]
+    places: Places = field(default_factory=Places)
+
+    @property
+    def store(self) -> Store:
+        """Where the files of the study lie. Raises NasSearchError."""
+        return store_of(self.study, self.plan.out, self.plan.artifacts)

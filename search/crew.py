@@ -2,20 +2,34 @@
 
 import multiprocessing
 import multiprocessing.connection
+import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from results.errors import NasSearchError
+from results.handback import MOST_ATTEMPTS
 from results.patience import Patience
 from search import worker
-from search.events import CutOff, Event, Finished, Started, StorageNoticed, TaskDone, TaskFailed
+from search.events import (
+    CutOff,
+    Event,
+    Finished,
+    PlaceGivenUp,
+    Started,
+    StorageNoticed,
+    TaskDone,
+    TaskFailed,
+)
+from search.interruption import held_back
 from search.plan import Plan
+from search.study import DeadTrials
 from search.task import Task
 
-DEATHS_PER_WORKER = 3
+START_METHOD: Final = "spawn"
+"""Of a worker process: a forked one would share what must not be, such as a GPU's context."""
 
 
 @dataclass
@@ -27,24 +41,23 @@ class _Member:
     tasks: list[Task] = field(default_factory=list)
     training: set[tuple[int, int | None]] = field(default_factory=set)
     """Trial and seed of what has started and not ended."""
+    deaths: int = 0
+    """Of processes in this place, since one of them ended a training."""
 
 
 class Crew:
     """A context in which `work` runs tasks on `plan.workers` processes, started when first needed.
 
-    Leaving it ends the processes at once: what they had begun is handed back through
-    `on_death`, which is also called whenever one of them dies by itself.
+    Leaving it ends the processes at once: what they had begun is handed back through `dead`, as it
+    is whenever one of them dies by itself.
     """
 
-    def __init__(
-        self, plan: Plan, on_death: Callable[[], object], patience: Patience | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, dead: DeadTrials, patience: Patience | None = None) -> None:
         self.plan = plan
         self.patience = patience or Patience()
-        self._on_death = on_death
-        self._context = multiprocessing.get_context("spawn")
+        self._dead = dead
+        self._context = multiprocessing.get_context(START_METHOD)
         self._members: list[_Member] = []
-        self._deaths = 0
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +74,7 @@ class Crew:
         for member in self._members:
             member.process.join()
         if busy:
-            self._on_death()
+            self._dead.hand_back()
 
     def work(self, tasks: Iterable[Task]) -> Iterator[Event]:
         """Gives the tasks to workers with a place, in their order; yields what the workers tell.
@@ -89,7 +102,10 @@ class Crew:
                     continue
                 if isinstance(event, TaskFailed):
                     raise NasSearchError(event.message)
-                if isinstance(event, TaskDone):
+                if isinstance(event, PlaceGivenUp):
+                    member.places -= 1
+                    waiting.appendleft(event.task)
+                if isinstance(event, TaskDone | PlaceGivenUp):
                     member.tasks.remove(event.task)
                     continue
                 if isinstance(event, StorageNoticed):
@@ -99,6 +115,7 @@ class Crew:
                     member.training.add((event.trial, event.seed))
                 if isinstance(event, Finished | CutOff):
                     member.training.discard((event.trial, event.seed))
+                    member.deaths = 0
                 yield event
 
     def _give(self, member: _Member, task: Task) -> None:
@@ -108,7 +125,7 @@ class Crew:
         except OSError:  # it is gone; reading from it will say so
             return
 
-    def _start(self, device: str, places: int) -> _Member:
+    def _start(self, device: str, places: int, deaths: int = 0) -> _Member:
         ours, theirs = self._context.Pipe()
         process = self._context.Process(
             target=worker.main,
@@ -116,21 +133,29 @@ class Crew:
             name=f"nas-search worker on {device}",
             daemon=True,
         )
-        process.start()
+        with held_back():  # half started it would complain
+            process.start()
         theirs.close()
-        return _Member(device, places, process, ours)
+        return _Member(device, places, process, ours, deaths=deaths)
 
     def _replace(self, member: _Member) -> list[Task]:
+        """Starts a process in the place of one that died; returns what that one had to do.
+
+        One training can end its process `MOST_ATTEMPTS` times before it is left alone; where more
+        die in a row the fault is elsewhere. Who asked a process to end is not a fault at all.
+        """
         member.process.join()
-        self._deaths += 1
-        self._on_death()
-        if self._deaths > DEATHS_PER_WORKER * self.plan.workers:
+        was_asked = member.process.exitcode == -signal.SIGTERM
+        self._dead.hand_back(blamed=not was_asked)
+        places, deaths = member.places, member.deaths
+        if not was_asked:
+            # Fewer at once: memory may have been short, and a training that ends its process shall
+            # soon do so alone.
+            places, deaths = max(1, places // 2), deaths + 1
+        if deaths > MOST_ATTEMPTS:
             raise NasSearchError(
                 f"worker processes keep dying (the last with exit code "
                 f"{member.process.exitcode}): perhaps too little memory; try fewer --workers"
             )
-        # Fewer at once: memory may have been short, and a training that ends its process shall
-        # soon do so alone.
-        places = max(1, member.places // 2)
-        self._members[self._members.index(member)] = self._start(member.device, places)
+        self._members[self._members.index(member)] = self._start(member.device, places, deaths)
         return member.tasks

@@ -4,7 +4,6 @@ import errno
 import socket
 import threading
 from collections.abc import Container
-from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -16,9 +15,9 @@ from results.artifacts import ArtifactStore
 from results.database import Database
 from results.errors import NasSearchError
 from results.ledger import Ledger, database_of
+from results.whereabouts import FOLDER_KEY
 from search.narrow import in_one_column
 from search.readable import make_readable
-from search.study import FOLDER_KEY
 
 if TYPE_CHECKING:
     import optuna
@@ -70,7 +69,9 @@ class Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
-    def __init__(self, study: "optuna.Study", out: Path, host: str, port: int) -> None:
+    def __init__(
+        self, study: "optuna.Study", artifacts: ArtifactStore, host: str, port: int
+    ) -> None:
         """Raises NasSearchError if it can't listen there. Port 0: any that is free."""
         from optuna_dashboard import wsgi
 
@@ -82,7 +83,7 @@ class Server(ThreadingMixIn, WSGIServer):
         except OSError as error:
             raise NasSearchError(_why_not(error, host, port)) from None
         make_readable()
-        served = wsgi(_Readers(database_of(study)), artifact_store=ArtifactStore(out))
+        served = wsgi(_Readers(database_of(study)), artifact_store=artifacts)
         self.set_app(in_one_column(served))
 
     def server_bind(self) -> None:

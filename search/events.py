@@ -57,6 +57,7 @@ class CutOff:
 
     trial: int
     seed: int | None = None
+    reason: str = "its process died or was suspended"
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,13 @@ class TimeSpent:
 @dataclass(frozen=True)
 class TaskDone:
     """A task is done; the worker waits for more."""
+
+    task: Task
+
+
+@dataclass(frozen=True)
+class PlaceGivenUp:
+    """A task is not done, and given back with its place: memory ran out."""
 
     task: Task
 
@@ -87,4 +95,14 @@ class StorageNoticed:
     is_away: bool
 
 
-Event = Started | EpochDone | Finished | CutOff | TimeSpent | TaskDone | TaskFailed | StorageNoticed
+Event = (
+    Started
+    | EpochDone
+    | Finished
+    | CutOff
+    | TimeSpent
+    | TaskDone
+    | PlaceGivenUp
+    | TaskFailed
+    | StorageNoticed
+)

@@ -10,6 +10,7 @@ several trainings into wider kernels (only networks of the same shape can be fus
 """
 
 import functools
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import torch
+
+from search.memory import is_out_of_memory
 
 Work = Callable[[], None]
 
@@ -51,7 +54,8 @@ class Lane:
         """What runs `work` again in one launch, with fresh draws of `generator` each time.
 
         Does not run it. `work` must have run once, must read and write tensors that stay where they
-        are, and must not wait for the device. Raises CaptureError.
+        are, and must not wait for the device. Raises CaptureError; and what torch raises where
+        memory runs out.
         """
         raise CaptureError(f"{self.device.type} has no graphs")
 
@@ -116,13 +120,14 @@ class CudaLane(EagerCudaLane):
             self._anchor = CudaGraph(lambda: nothing.add_(1))
         try:
             return CudaGraph(work, generator, self._anchor.pool)
-        except CaptureError:
+        except Exception:
             self._anchor = None  # before torch 2.13 a broken capture leaves its pool unusable
             raise
 
 
 class CudaGraph:
-    """Work captured on the current stream. Raises CaptureError if it can't be.
+    """Work captured on the current stream. Raises CaptureError if it can't be, and what torch
+    raises where memory runs out.
 
     One at a time in a process is captured, launched or released: torch allows one capture at a
     time, and registers the global generator of the device with every graph, which refuses to be
@@ -151,6 +156,8 @@ class CudaGraph:
                     self._graph.capture_end()
             except Exception as error:
                 cause = error.__context__ or error  # ending a broken capture raises once more
+                if is_out_of_memory(cause):
+                    raise cause from None
                 raise CaptureError(f"{type(cause).__name__}: {cause}".splitlines()[0]) from error
         self.pool = self._graph.pool()
 
@@ -167,6 +174,14 @@ def make_lane(device: torch.device | str) -> Lane:
     """A new lane on a device. On a GPU, those in use must be no more than `MOST_AT_ONCE`."""
     device = torch.device(device)
     return CudaLane(device) if device.type == "cuda" else Lane(device)
+
+
+def free_memory(device: str) -> None:
+    """Gives back what trainings that have ended on a device left behind."""
+    gc.collect()
+    if torch.device(device).type == "cuda":
+        with CudaGraph._alone:
+            torch.cuda.empty_cache()
 
 
 def _forgotten() -> None:

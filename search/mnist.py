@@ -52,8 +52,8 @@ def check(folder: Path) -> Path:
     """Returns the folder if its files are MNIST's; else raises NasSearchError naming one."""
     if damaged := damaged_files(folder):
         raise NasSearchError(
-            f"damaged data file {damaged[0]} (its checksum is not MNIST's): delete it and download "
-            f"MNIST again, or name another folder with --data-dir"
+            f"{damaged[0]} is damaged or of another dataset (its checksum is not MNIST's): delete "
+            f"it and download MNIST again, or name another folder with --data-dir"
         )
     return folder
 

@@ -10,7 +10,8 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from torch import AcceleratorError
 
 from results.artifacts import keep_artifacts
-from results.checkpoint import checkpoint_path, save_checkpoint
+from results.checkpoint import checkpoint_name, save_checkpoint
+from results.handback import hand_back
 from results.ledger import write_out
 from results.record import (
     BUDGET_CONSTRAINT,
@@ -22,13 +23,13 @@ from results.record import (
     time_attributes,
     trained_attributes,
 )
-from results.storage import enqueue_again
 from results.versions import device_name, versions
+from results.whereabouts import FOLDER_KEY, KEPT_IN
 from search.clock import Clock, Lap
 from search.context import Context
 from search.events import CutOff, EpochDone, Finished, Started, State
+from search.places import OutOfMemory
 from search.plan import derived_seed
-from search.study import FOLDER_KEY
 from search.train import TrainingRun, full_batches
 from space import Configuration, footprint
 
@@ -71,6 +72,7 @@ class Objective(ABC):
         self._study = context.study
         self._train, self._measured_on = context.digits.split(self._settings.protocol)
         self._folder = context.study.user_attrs[FOLDER_KEY]
+        self._store = context.store
         self._tell = context.tell
         self._register = context.register
         self.clock = Clock()
@@ -82,7 +84,12 @@ class Objective(ABC):
         title = given.title if given else ""
         self._tell(Started(trial.number, params, title=title))
         try:
-            ended = self._evaluate(trial, configuration, params)
+            with self._context.places.training():
+                ended = self._evaluate(trial, configuration, params)
+        except OutOfMemory as error:
+            self._hand_back(trial)
+            self._tell(CutOff(trial.number, reason=str(error)))
+            raise
         except UpdateFinishedTrialError:  # taken for dead by another process, which queued it again
             self._tell(CutOff(trial.number))
             raise
@@ -123,10 +130,11 @@ class Objective(ABC):
         state: State = "complete" if is_complete else "pruned"
         remark = ""
         if earlier is None:
-            path = checkpoint_path(self._folder, trial.number)
-            attributes["checkpoint"] = str(path)
+            name = checkpoint_name(self._folder, trial.number)
+            attributes["checkpoint"] = name
             about = {**trial.user_attrs, **attributes, "study": self._plan.study}
-            save_checkpoint(self._plan.out / path, run.network, configuration, about)
+            save_checkpoint(self._store, name, run.network, configuration, about)
+            attributes[KEPT_IN] = self._store.place
             if fault := self._keep_pictures(trial, state, about):
                 attributes["pictures_error"] = fault
                 remark = f"without pictures ({fault})"
@@ -147,11 +155,10 @@ class Objective(ABC):
 
         Nothing but a picture is lost by that: not the trial, which took long to train.
         """
-        out = self._plan.out
         record = TrialRecord(trial.number, state, None, trial.params, about)
         try:
             with self.clock.measuring("drawing"):
-                keep_artifacts(trial, record, self._settings, out / about["checkpoint"], out)
+                keep_artifacts(trial, record, self._settings, self._store)
         except (StorageInternalError, UpdateFinishedTrialError):
             raise
         except Exception as error:
@@ -200,7 +207,7 @@ class Objective(ABC):
             trial.set_user_attr(name, value)
 
     def _hand_back(self, trial: "optuna.Trial") -> None:
-        enqueue_again(self._study, self._study.get_trials(deepcopy=False)[trial.number])
+        hand_back(self._study, self._study.get_trials(deepcopy=False)[trial.number])
 
     def _epochs(self, run: TrainingRun) -> Iterator[Epoch]:
         """Trains, measuring the time; the seconds of an epoch are the run's own."""

@@ -64,8 +64,22 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with(options, command)
 
 
+def artifacts_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option of every command that writes or reads the weights and pictures of a study."""
+    option = click.option(
+        "--artifacts",
+        metavar="PATH_OR_URL",
+        envvar="NAS_SEARCH_ARTIFACTS",
+        show_envvar=True,
+        help="Folder or bucket for weights and pictures that all machines reach, such as "
+        "/mnt/share/nas or s3://bucket/nas (whatever fsspec knows). The study remembers it. "
+        "Default: --out, on each machine its own.",
+    )
+    return _with([option], command)
+
+
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that trains: on what data, and with which devices."""
+    """The options of every command that trains: on what data, with which devices, and whereto."""
     options = [
         click.option(
             "--dataset",
@@ -99,6 +113,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Number format of training (measuring is always float32); auto: the faster, "
             "measured.",
         ),
+        artifacts_option,
     ]
     return _with(options, command)
 
@@ -155,7 +170,7 @@ def report_folder(out: Path, study: str) -> Path:
     return out / "reports" / study
 
 
-RUN_OPTIONS = ("study", "storage", "out", "device", "workers", "precision")
+RUN_OPTIONS = ("study", "storage", "out", "artifacts", "device", "workers", "precision")
 """Options of `study_options` and `training_options` that say how a run is run."""
 
 
@@ -170,10 +185,12 @@ def make_plan(
     device: str,
     workers: int | None,
     precision: str,
+    artifacts: str | None,
     **others: Any,
 ) -> "Plan":
     """The plan of a run, from its options. Raises click.UsageError and NasSearchError."""
     from results.storage import default_url
+    from results.store import full_address
     from search.device import default_workers, resolve_devices
     from search.plan import Plan
 
@@ -189,6 +206,7 @@ def make_plan(
         settings=settings,
         data=data,
         out=out,
+        artifacts=full_address(artifacts) if artifacts else None,
         devices=devices,
         workers=workers or default_workers(devices),
         precision=None if precision == "auto" else precision,  # type: ignore[arg-type]

@@ -204,7 +204,7 @@ def describe(event: Finished) -> str:
 
 def cut_off(event: CutOff) -> str:
     """The unexpected end of a training in a few words."""
-    return f"{label(event)}: cut off, as its process died or was suspended; it is begun again"
+    return f"{label(event)}: cut off, as {event.reason}; it is begun again"
 
 
 def time_line(totals: Mapping[str, Any]) -> str:

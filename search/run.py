@@ -91,16 +91,12 @@ def at_work(plan: Plan, *, baselines: bool) -> "Iterator[tuple[optuna.Study, Cre
         say(f"study {plan.study} was begun with --seed {begun_with}, goes on with {plan.seed}")
     dead = DeadTrials(study)
 
-    def hand_back() -> None:
-        refresh(study)
-        dead.hand_back()
-
-    hand_back()
+    dead.hand_back()
     if plan.precision is None and "cpu" in plan.devices:
         precision_for(study, "cpu")  # while no worker disturbs the measurement
     publisher = Publisher(study, say)
     try:
-        with Crew(plan, on_death=hand_back, patience=patience) as crew:
+        with Crew(plan, dead, patience) as crew:
             yield study, crew, publisher
     except KeyboardInterrupt:
         publisher.update_if_quick()

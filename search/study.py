@@ -5,15 +5,15 @@ import os
 import socket
 import time
 from collections.abc import Iterable
-from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
-from results.ledger import Ledger, at_once, with_ledger
+from results.handback import end_and_hand_back
+from results.ledger import Ledger, at_once, refresh, stopped, with_ledger
 from results.record import Given, TrialRecord, given_runs
 from results.settings import SETTINGS_KEY
-from results.storage import CREATED_KEY, enqueue_again, settings_of
+from results.storage import CREATED_KEY, settings_of
+from results.whereabouts import FOLDER_KEY, settle, store_of
 from search.plan import Plan, derived_seed
 from search.strategy import make_pruner, make_sampler
 from space import baselines_in, configuration, footprint
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from results.database import Database
 
 WORKER_KEY = "worker"
-FOLDER_KEY = "folder"
 BASELINES_KEY = "baselines"
 SEED_KEY = "seed"
 UNCLAIMED_SECONDS = 60
@@ -60,9 +59,11 @@ def _fill(study: "optuna.Study", plan: Plan, *, baselines: bool) -> None:
         created = datetime.datetime.now(datetime.UTC).isoformat()
         # Not the name alone: a study of the same name in another database has other weights.
         token = derived_seed(created, plan.study, os.getpid())
+        folder = f"{plan.study}-{token:08x}"
+        settle(study, folder, plan.artifacts)
         attributes = {
             CREATED_KEY: created,
-            FOLDER_KEY: f"{plan.study}-{token:08x}",
+            FOLDER_KEY: folder,
             BASELINES_KEY: "wanted" if baselines else "left out",
             SEED_KEY: plan.seed,
             SETTINGS_KEY: plan.settings.model_dump(mode="json"),
@@ -71,6 +72,7 @@ def _fill(study: "optuna.Study", plan: Plan, *, baselines: bool) -> None:
         for key, value in attributes.items():
             study.set_user_attr(key, value)
     settings_of(study).refuse_if_different(plan.settings, plan.study)
+    store_of(study, plan.out, plan.artifacts)
     if attributes[BASELINES_KEY] == "wanted":
         for params in baselines_in(plan.settings.space):
             if footprint(configuration(params).architecture).params < plan.settings.max_params:
@@ -155,23 +157,18 @@ class DeadTrials:
         self._study = study
         self._unclaimed_since: dict[int, float] = {}
 
-    def hand_back(self) -> None:
-        """Call it again and again; safe from several processes at once."""
-        import optuna
-        from optuna.exceptions import UpdateFinishedTrialError
+    def hand_back(self, *, blamed: bool = False) -> None:
+        """Call it again and again; safe from several processes at once.
+
+        `blamed`: the trials may be what ended their process.
+        """
         from optuna.trial import TrialState
 
-        optuna.storages.fail_stale_trials(self._study)
+        refresh(self._study)
+        stale = stopped(self._study)
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if self._is_dead(trial):
-                with suppress(UpdateFinishedTrialError, ValueError):  # another was quicker
-                    at_once(self._study, partial(self._begin_again, trial))
-
-    def _begin_again(self, trial: "FrozenTrial") -> None:
-        from optuna.trial import TrialState
-
-        self._study.tell(trial.number, state=TrialState.FAIL)
-        enqueue_again(self._study, trial)
+            if trial._trial_id in stale or self._is_dead(trial):
+                end_and_hand_back(self._study, trial.number, blamed=blamed)
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:
         import psutil

@@ -169,6 +169,8 @@ class TrainingRun:
         evaluated = lane.mark()
         train_loss, train_accuracy = self._training_sums.read(self._steps * self._batch_size)
         loss, accuracy = self._evaluation_sums.read(len(self._evaluation))
+        if not math.isfinite(train_loss):
+            accuracy = 0.0  # it goes no further, and is not to seem to have sustained anything
         # What captures took, in the first epoch.
         of_training = self._training.take_capture_seconds()
         of_evaluation = self._evaluating.take_capture_seconds()
@@ -236,9 +238,13 @@ class Sums:
         self._sums += torch.stack((loss, (logits.argmax(1) == labels).sum()))
 
     def read(self, count: int) -> tuple[float, float]:
-        """Mean loss and accuracy in percent over `count` images. Waits for the device."""
+        """Mean loss and accuracy in percent over `count` images. Waits for the device.
+
+        The accuracy is zero where the loss is not finite: of logits that are no numbers the first
+        would count as the largest, and every zero as recognised.
+        """
         loss, correct = self._sums.tolist()
-        return loss / count, 100 * correct / count
+        return loss / count, 100 * correct / count if math.isfinite(loss) else 0.0
 
 
 def _schedule(recipe: Recipe, epochs: int, steps: int) -> torch.Tensor:

@@ -23,7 +23,16 @@ from results.patience import PATIENCE_SECONDS, Patience
 from results.storage import open_storage
 from search import study as studies
 from search.device import prepare_thread
-from search.events import Event, StorageNoticed, TaskDone, TaskFailed, TimeSpent
+from search.events import (
+    CutOff,
+    Event,
+    PlaceGivenUp,
+    StorageNoticed,
+    TaskDone,
+    TaskFailed,
+    TimeSpent,
+)
+from search.places import OutOfMemory, Places
 from search.plan import Plan
 from search.study import DeadTrials
 from search.task import QueueTask, SearchTask, Task
@@ -38,7 +47,9 @@ IDLE_SECONDS = 0.2
 FAILURES_IN_A_ROW = 10
 
 
-def make_context(plan: Plan, device: str, tell: Callable[[Event], None]) -> "Context":
+def make_context(
+    plan: Plan, device: str, tell: Callable[[Event], None], places: Places
+) -> "Context":
     """Connects to the study and loads the digits."""
     from search.context import Context
     from search.lane import make_lane
@@ -57,6 +68,7 @@ def make_context(plan: Plan, device: str, tell: Callable[[Event], None]) -> "Con
         lane=make_lane(device),
         precision=plan.precision or precision_for(study, device),
         tell=tell,
+        places=places,
     )
 
 
@@ -64,17 +76,22 @@ class Worker:
     """The threads of a worker process and what they share."""
 
     def __init__(
-        self, plan: Plan, device: str, connection: "multiprocessing.connection.Connection"
+        self,
+        plan: Plan,
+        device: str,
+        threads: int,
+        connection: "multiprocessing.connection.Connection",
     ) -> None:
         self._plan, self._device, self._connection = plan, device, connection
+        self._threads, self._places = threads, Places(threads)
         self._tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
         self._telling = threading.Lock()
         self._making = threading.Lock()
         self._shared: Context | None = None
 
-    def work(self, threads: int) -> None:
+    def work(self) -> None:
         """Takes tasks from the pipe until it closes."""
-        for _ in range(threads):
+        for _ in range(self._threads):
             threading.Thread(target=self._take_tasks, daemon=True).start()
         while True:
             try:
@@ -89,35 +106,50 @@ class Worker:
     def _take_tasks(self) -> None:
         from torch import AcceleratorError
 
+        from search.lane import free_memory
+
         prepare_thread(self._device)
         context: Context | None = None
         while True:
             task = self._tasks.get()
+            ended: Event | None
             try:
                 context = context or self._context()
                 run(context, task)
+                ended = TaskDone(task)
+            except OutOfMemory as error:
+                context = None  # and with it what its lane holds
+                ended = PlaceGivenUp(task) if error.gave_up else None
             except NasSearchError as error:
-                self._tell(TaskFailed(str(error)))
+                ended = TaskFailed(str(error))
             except AcceleratorError:  # after it no call to the device works in this process
                 os._exit(1)
             except OSError as error:
-                self._tell(
-                    TaskFailed(f"{error.strerror or error}: {error.filename or self._plan.out}")
+                where = error.filename or self._plan.out
+                ended = TaskFailed(
+                    f"{error.strerror or error}: {where} (what was stored is kept: mend that, then "
+                    f"run the same command again)"
                 )
             except Exception as error:
                 if os.environ.get("NAS_SEARCH_DEBUG"):
                     traceback.print_exc()
-                self._tell(TaskFailed(f"{type(error).__name__}: {error}".splitlines()[0]))
-            else:
-                self._tell(TaskDone(task))
+                ended = TaskFailed(f"{type(error).__name__}: {error}".splitlines()[0])
+            if context is None:
+                free_memory(self._device)
+            if ended is None:
+                self._tasks.put(task)
+                continue
+            self._tell(ended)
+            if isinstance(ended, PlaceGivenUp):
+                return
 
     def _context(self) -> "Context":
         from search.lane import make_lane
 
         with self._making:
             if self._shared is None:
-                self._shared = make_context(self._plan, self._device, self._tell)
-                return self._shared
+                self._shared = make_context(self._plan, self._device, self._tell, self._places)
+        # A lane of its own, which is gone with the thread.
         return dataclasses.replace(self._shared, lane=make_lane(self._device))
 
 
@@ -126,8 +158,10 @@ def main(
 ) -> None:
     """Entry point of the process. Ends when the pipe closes or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ends it at once; the parent hands back
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))
     _end_with_parent()
-    Worker(plan, device, connection).work(threads)
+    Worker(plan, device, threads, connection).work()
 
 
 def run(context: "Context", task: Task) -> None:
@@ -139,7 +173,12 @@ def run(context: "Context", task: Task) -> None:
     else:
         from search.confirm import confirm
 
-        confirm(context, task.trial, task.seed)
+        try:
+            with context.places.training():
+                confirm(context, task.trial, task.seed)
+        except OutOfMemory as error:
+            context.tell(CutOff(task.trial, task.seed, str(error)))
+            raise
 
 
 def search(context: "Context") -> None:
@@ -154,11 +193,11 @@ def search(context: "Context") -> None:
     first = len(register.states())
     with clock.measuring("storage"):
         while True:
+            dead.hand_back()
             trained, running = register.counts()
             if trained >= plan.trials:
                 return
             if trained + running >= plan.trials:
-                dead.hand_back()
                 with clock.measuring("waiting"):
                     time.sleep(IDLE_SECONDS)
                 continue
@@ -178,6 +217,7 @@ def work_off(context: "Context") -> None:
     dead = DeadTrials(context.study)
     with clock.measuring("storage"):
         while True:
+            dead.hand_back()  # a trial of a process that is gone waits again
             try:
                 _train_one(context.study, objective)
             except NothingWaits:
@@ -187,7 +227,6 @@ def work_off(context: "Context") -> None:
                     continue
                 if "running" not in states:
                     return
-                dead.hand_back()  # a trial of a process that is gone waits again
                 with clock.measuring("waiting"):
                     time.sleep(IDLE_SECONDS)
             context.tell(TimeSpent(lap()))

@@ -68,7 +68,7 @@ def command(arguments: Sequence[str]) -> list[str]:
 
 def environment(folder: Path) -> dict[str, str]:
     """Nothing of the person's own data or cache; one thread a process."""
-    kept = {name: value for name, value in os.environ.items() if name != "NAS_SEARCH_DATA"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NAS_SEARCH_")}
     return {
         **kept,
         "XDG_CACHE_HOME": str(folder / "cache"),

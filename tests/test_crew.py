@@ -2,16 +2,21 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from results.errors import NasSearchError
+from results.handback import MOST_ATTEMPTS
 from results.record import TrialRecord, records
 from results.settings import StudySettings
 from results.storage import default_url, open_storage
+from search import crew as module
+from search import worker
 from search.crew import Crew
-from search.events import CutOff, Event, Finished
+from search.events import CutOff, Event, Finished, TaskDone
 from search.plan import Plan
 from search.run import run
 from search.study import DeadTrials, make_or_resume
@@ -79,7 +84,7 @@ def test_killed_process_with_several_trainings_is_replaced_and_nothing_is_lost(
     study = make_or_resume(open_storage(plan.storage, create=True), plan, baselines=False)
     events: list[Event] = []
     killed = None
-    with Crew(plan, on_death=DeadTrials(study).hand_back) as crew:
+    with Crew(plan, DeadTrials(study)) as crew:
         for event in crew.work([SearchTask()] * plan.workers):
             events.append(event)
             if not killed and len(crew._members[0].training) == plan.workers:
@@ -95,3 +100,67 @@ def test_killed_process_with_several_trainings_is_replaced_and_nothing_is_lost(
     assert sum(each.was_trained for each in trials) == plan.trials
     assert sum(isinstance(each, Finished) for each in events) >= plan.trials
     assert not any(each.state in ("running", "waiting") for each in trials)
+
+
+class Blame:
+    """Stands for the trials of dead processes: whether each death was blamed on a training."""
+
+    def __init__(self) -> None:
+        self.blamed: list[bool] = []
+
+    def hand_back(self, *, blamed: bool = False) -> None:
+        self.blamed.append(blamed)
+
+
+def _with_worker(monkeypatch: pytest.MonkeyPatch, main: Callable[[Any, list[int]], None]) -> None:
+    """`main` gets the pipe and the numbers of the processes that were started before."""
+    before: list[int] = []
+
+    def started(_plan: Plan, _device: str, _places: int, connection: Any) -> None:
+        main(connection, before)
+
+    start = Crew._start
+
+    def counted(crew: Crew, *arguments: Any) -> Any:
+        member = start(crew, *arguments)
+        assert member.process.pid is not None
+        before.append(member.process.pid)
+        return member
+
+    monkeypatch.setattr(module, "START_METHOD", "fork")  # so that it runs what is put in here
+    monkeypatch.setattr(worker, "main", started)
+    monkeypatch.setattr(Crew, "_start", counted)
+
+
+def test_processes_that_die_before_they_end_a_training_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_worker(monkeypatch, lambda connection, before: os._exit(7))
+    blame = Blame()
+    with (
+        pytest.raises(NasSearchError, match="keep dying"),
+        Crew(_plan(tmp_path, workers=1), blame) as crew,  # type: ignore[arg-type]
+    ):
+        list(crew.work([SearchTask()]))
+    assert blame.blamed[:-1] == [True] * (MOST_ATTEMPTS + 1)  # the last is for leaving the crew
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
+def test_fifty_deaths_between_trainings_end_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    killed = 50
+
+    def train_one_and_be_killed(connection: Any, before: list[int]) -> None:
+        task = connection.recv()
+        if len(before) == killed:
+            connection.send(TaskDone(task))
+        elif name == "SIGKILL":  # who is asked to end need not have done anything before
+            connection.send(Finished(len(before), "complete", 1_000, 50.0))
+        os.kill(os.getpid(), signal.Signals[name])
+
+    _with_worker(monkeypatch, train_one_and_be_killed)
+    blame = Blame()
+    with Crew(_plan(tmp_path, workers=2), blame) as crew:  # type: ignore[arg-type]
+        list(crew.work([SearchTask()]))
+    assert blame.blamed == [name == "SIGKILL"] * killed

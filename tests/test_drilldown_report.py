@@ -336,7 +336,7 @@ print(json.dumps([
 ]))
 """
     script = tmp_path / "notebook.py"
-    script.write_text("\n\n".join([*cells, last]).replace("EPOCHS = 2 ", "EPOCHS = 1 "))
+    script.write_text("\n\n".join([*cells, last]).replace("EPOCHS = 2\n", "EPOCHS = 1\n"))
     root = str(Path(__file__).resolve().parents[1])
     done = subprocess.run(
         [sys.executable, str(script)],
@@ -348,7 +348,7 @@ print(json.dumps([
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (means, params), epochs, made, factor = json.loads(done.stdout)
+    (means, params), epochs, made, factor = json.loads(done.stdout.splitlines()[-1])
     assert means == pytest.approx([each.here.mean for each in whole.rungs], abs=1e-3)
     assert params == [each.here.params for each in whole.rungs]
     assert epochs == [1, 1]

@@ -6,10 +6,11 @@ import optuna
 import pytest
 
 from results.errors import NasSearchError
+from results.handback import end_and_hand_back
 from results.ledger import with_ledger
 from results.record import Given, TrialRecord, records
 from results.settings import StudySettings
-from results.storage import default_url, enqueue_again, load_study, open_storage
+from results.storage import default_url, load_study, open_storage
 from search.data import DataSource
 from search.plan import Plan
 from search.run import run, train_given
@@ -97,9 +98,7 @@ def test_what_was_cut_off_keeps_its_configuration(tmp_path: Path) -> None:
     study = with_ledger(optuna.create_study(study_name="given", storage=storage))
     study.set_user_attr("settings", plan(tmp_path).settings.model_dump(mode="json"))
     queue(study, [Given("small", 7, SMALL)])
-    begun = study.ask()
-    study.tell(begun, state=optuna.trial.TrialState.FAIL)
-    enqueue_again(study, study.trials[0])
+    end_and_hand_back(study, study.ask().number, blamed=True)
     again = study.trials[1]
     assert Given.of(again.user_attrs) == Given("small", 7, SMALL)
     assert again.user_attrs["attempt"] == 2

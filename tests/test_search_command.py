@@ -184,7 +184,7 @@ def words_at_the_end(process: subprocess.Popen[str]) -> str:
         raise AssertionError(process.communicate(timeout=60)[1]) from None
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 130)])
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_interrupted_search_keeps_everything_and_says_how_to_go_on(
     nas_search: CommandLine, name: str, code: int
 ) -> None:

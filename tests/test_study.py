@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import datetime
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -16,12 +18,14 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
 from results.errors import NasSearchError
+from results.handback import MOST_ATTEMPTS, end_and_hand_back, hand_back
 from results.ledger import with_ledger
+from results.pulse import Pulse
 from results.record import Confirmation, State, TrialRecord
 from results.selection import confirmed, finalists, most_accurate, smallest_holding
 from results.settings import FORMAT, StudySettings
 from results.splits import SPLITS, Split
-from results.storage import MOST_ATTEMPTS, default_url, enqueue_again, open_storage
+from results.storage import default_url, open_storage
 from search.data import DataSource
 from search.plan import Plan
 from search.register import Register
@@ -153,13 +157,52 @@ def test_trials_of_dead_processes_are_handed_back_and_of_living_ones_left(
     assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING]
     again = study.ask()
     assert {name: each.suggest(again, name) for name, each in space.dimensions.items()} == params
-    assert again.user_attrs == {"retry_of": dead.number, "attempt": 2}
+    assert again.user_attrs == {"retry_of": dead.number, "attempt": 1}
 
 
 def test_trials_of_other_machines_are_left_to_their_heartbeat(study: optuna.Study) -> None:
     study.ask().set_user_attr("worker", "elsewhere/1/1.00")
     DeadTrials(study).hand_back()
     assert study.trials[0].state == TrialState.RUNNING
+
+
+def test_a_trial_without_a_heartbeat_is_handed_back(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.enqueue_trial(BASELINES["1.3"])
+    with_ledger(study).ask().set_user_attr("worker", "elsewhere/1/1.00")
+    for name, seconds in (("HEARTBEAT_SECONDS", 0.0), ("GRACE_SECONDS", 0.5)):
+        monkeypatch.setattr(f"results.pulse.{name}", seconds)
+    dead = DeadTrials(study)
+    started = time.monotonic()
+    while study.trials[0].state == TrialState.RUNNING:
+        optuna.storages.fail_stale_trials(study)  # as Optuna does before it asks
+        dead.hand_back()
+        time.sleep(0.1)
+    assert time.monotonic() - started > 0.5
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_a_heart_that_beats_is_heard_whatever_the_clocks_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("results.pulse.time", SimpleNamespace(monotonic=lambda: now))
+    pulse = Pulse()
+    assert pulse.is_due
+    long_ago = datetime.datetime(1970, 1, 1)
+    for beats in range(20):
+        now = 15.0 * beats
+        changing = {1: long_ago - datetime.timedelta(hours=beats % 3), 2: long_ago}
+        assert pulse.look(changing) == ([2] if now > 60 else [])
+    assert not pulse.is_due
+    # The database was away: nobody's heart could beat.
+    now += 100
+    assert pulse.look(changing) == []
+    now += 59
+    assert pulse.look({1: long_ago - datetime.timedelta(hours=5), 2: long_ago}) == []
+    now += 2
+    assert pulse.look({1: long_ago - datetime.timedelta(hours=5), 2: long_ago}) == [2]
 
 
 def test_a_trial_that_never_said_whose_it_is_is_given_time(
@@ -179,21 +222,49 @@ def test_parameters_from_the_queue_survive_a_death_before_they_are_drawn(
     study: optuna.Study,
 ) -> None:
     study.enqueue_trial(BASELINES["1.3"])
-    number = study.ask().number
-    enqueue_again(study, study.trials[number])
-    assert study.trials[-1].state == TrialState.WAITING
+    end_and_hand_back(study, study.ask().number, blamed=False)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
     assert study.trials[-1].system_attrs["fixed_params"] == BASELINES["1.3"]
 
 
-def test_a_configuration_that_keeps_killing_its_worker_is_left_alone(study: optuna.Study) -> None:
+@pytest.mark.parametrize(("blamed", "most"), [(True, MOST_ATTEMPTS), (False, 50)])
+def test_a_configuration_is_left_alone_only_if_it_keeps_ending_its_worker(
+    study: optuna.Study, blamed: bool, most: int
+) -> None:
     study.enqueue_trial(BASELINES["1.3"])
     attempts = 0
-    while any(trial.state == TrialState.WAITING for trial in study.trials):
-        number = study.ask().number
+    while attempts < 50 and study.trials[-1].state == TrialState.WAITING:
         attempts += 1
-        study.tell(number, state=TrialState.FAIL)
-        enqueue_again(study, study.trials[number])
-    assert attempts == MOST_ATTEMPTS
+        end_and_hand_back(study, study.ask().number, blamed=blamed)
+    assert attempts == most
+
+
+def test_a_trial_is_handed_back_once_whoever_ends_it(study: optuna.Study) -> None:
+    study.enqueue_trial(BASELINES["1.3"])
+    study.enqueue_trial(BASELINES["plain-wide"])
+    by_itself, by_others = study.ask(), study.ask()
+    hand_back(study, study.trials[by_itself.number])  # and its process is gone before it ends it
+    for _ in range(2):
+        for trial in (by_itself, by_others):
+            end_and_hand_back(study, trial.number, blamed=True)
+    again = [trial.user_attrs["retry_of"] for trial in study.trials[2:]]
+    assert again == [by_itself.number, by_others.number]
+
+
+def test_a_trial_is_ended_and_queued_again_or_neither(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.enqueue_trial(BASELINES["1.3"])
+    number = study.ask().number
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("results.ledger.rows.insert_trial", killed)
+        with pytest.raises(KeyboardInterrupt):
+            end_and_hand_back(study, number, blamed=False)
+    assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
 
 
 def test_draws_depend_on_seed_and_number_alone() -> None:

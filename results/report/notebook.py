@@ -6,8 +6,8 @@ It needs nothing of the study: configurations (as JSON) and figures stand in it.
 from collections.abc import Sequence
 from pathlib import Path
 
+from results.atomic import write_atomically
 from results.charts.ladder import rung_name
-from results.checkpoint import write_atomically
 from results.errors import NasSearchError
 from results.ladder import Ladder
 from results.markdown import bullets

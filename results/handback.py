@@ -1,0 +1,70 @@
+"""Hands a trial back: its parameters wait to be run again, as it was not trained to its end."""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from results.ledger import at_once
+from results.record import Given
+from results.storage import settings_of
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+MOST_ATTEMPTS = 5
+"""Processes that a trial and its repetitions may have ended before it is left alone."""
+
+
+def hand_back(study: "optuna.Study", trial: "FrozenTrial") -> None:
+    """Queues the parameters of a trial of this process again, which then has to end it."""
+    again = _again(study, trial, blamed=False)
+    if again is not None:
+        study.add_trial(again)
+
+
+def end_and_hand_back(study: "optuna.Study", number: int, *, blamed: bool) -> None:
+    """Ends a running trial whose process is gone and queues its parameters again: both or neither.
+
+    `blamed`: it may be what ended its process. Of any number of callers one ends it.
+    """
+    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.trial import TrialState
+
+    def end() -> None:
+        trial = study.get_trials(deepcopy=False)[number]
+        if trial.state == TrialState.RUNNING:
+            again = _again(study, trial, blamed=blamed)
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            if again is not None:
+                study.add_trial(again)
+
+    with suppress(UpdateFinishedTrialError):  # another was quicker
+        at_once(study, end)
+
+
+def _again(study: "optuna.Study", trial: "FrozenTrial", *, blamed: bool) -> "FrozenTrial | None":
+    """A waiting trial with the parameters of this one, and nothing else of it.
+
+    None if they are not known: those from the queue are known before they are drawn, others only
+    once all are drawn. A trial that came with its configuration keeps it. None also if its process
+    had handed it back before it was gone, and if `MOST_ATTEMPTS` processes were ended by it.
+    """
+    from optuna.trial import TrialState, create_trial
+
+    attempt = trial.user_attrs.get("attempt", 1) + blamed
+    given = Given.of(trial.user_attrs)
+    params = trial.system_attrs.get("fixed_params") or trial.params
+    is_known = given is not None or set(params) == set(settings_of(study).space.dimensions)
+    if not is_known or attempt > MOST_ATTEMPTS or _was_handed_back(study, trial.number):
+        return None
+    attributes = {"retry_of": trial.number, "attempt": attempt}
+    return create_trial(
+        state=TrialState.WAITING,
+        system_attrs={"fixed_params": params},
+        user_attrs=attributes | (given.attributes() if given else {}),
+    )
+
+
+def _was_handed_back(study: "optuna.Study", number: int) -> bool:
+    trials = study.get_trials(deepcopy=False)
+    return any(each.user_attrs.get("retry_of") == number for each in trials)
