@@ -3,8 +3,6 @@
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from optuna.exceptions import UpdateFinishedTrialError
-
 from results.ledger import at_once
 from results.record import Given
 from results.storage import settings_of
@@ -27,20 +25,21 @@ def hand_back(study: "optuna.Study", trial: "FrozenTrial") -> None:
 def end_and_hand_back(study: "optuna.Study", number: int, *, blamed: bool) -> None:
     """Ends a running trial whose process is gone and queues its parameters again: both or neither.
 
-    `blamed`: it may be what ended its process. Of any number of callers one ends it. The study is
-    kept in a ledger.
+    `blamed`: it may be what ended its process. Of any number of callers one ends it.
     """
+    from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
 
-    def end_it() -> None:
-        trial = study.get_trials(deepcopy=False)[number]  # with what its process wrote last
-        again = _again(study, trial, blamed=blamed)
-        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-        if again is not None:
-            study.add_trial(again)
+    def end() -> None:
+        trial = study.get_trials(deepcopy=False)[number]
+        if trial.state == TrialState.RUNNING:
+            again = _again(study, trial, blamed=blamed)
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            if again is not None:
+                study.add_trial(again)
 
-    with suppress(UpdateFinishedTrialError):  # another one was quicker
-        at_once(study, end_it)
+    with suppress(UpdateFinishedTrialError):  # another was quicker
+        at_once(study, end)
 
 
 def _again(study: "optuna.Study", trial: "FrozenTrial", *, blamed: bool) -> "FrozenTrial | None":

@@ -252,19 +252,19 @@ class Ledger(_CachedStorage):
                     self._lose(trial_id)
 
     def at_once(self, work: Callable[[], Result]) -> Result:
-        """What `work` returns. Attributes of the study that it sets, and trials of others that it
-        makes or ends, are written in one transaction: others read all of it or nothing.
+        """What `work` returns. Attributes of the study that it sets, and trials that it makes or
+        ends, are written in one transaction: others read all of it or nothing.
 
         Of several processes at once one waits for the other, so what is read within is what will be
         replaced. The work is begun again if the connection is lost meanwhile.
         """
         with self._guard:
             trials, numbers = list(self._trials), dict(self._numbers)
-            foreign = set(self._foreign)
+            foreign, begun = set(self._foreign), dict(self._begun)
 
             def forget() -> None:
                 self._trials, self._numbers = list(trials), dict(numbers)
-                self._foreign = set(foreign)
+                self._foreign, self._begun = set(foreign), dict(begun)
                 self._last_read = -float("inf")
 
             def whole(connection: "Connection") -> Result:
@@ -360,12 +360,12 @@ class Ledger(_CachedStorage):
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         """None, for Optuna: it would end them, and queue them again in another transaction.
 
-        See `take_stopped`.
+        See `search.study.DeadTrials`.
         """
         return []
 
-    def take_stopped(self) -> set[int]:
-        """Ids of running trials of others whose heart has stopped; each is told once."""
+    def stopped(self) -> set[int]:
+        """Ids of running trials of others that nobody works on any more; each is named once."""
         with self._guard:
             self._look()
             stopped, self._stopped = self._stopped, set()
@@ -473,6 +473,12 @@ def database_of(study: "optuna.Study") -> Database:
     """The database of a study, without what stands between them to be faster."""
     storage = study._storage
     return storage._backend if isinstance(storage, _CachedStorage) else storage  # type: ignore
+
+
+def stopped(study: "optuna.Study") -> set[int]:
+    """Running trials of others that nobody works on (see `Ledger.stopped`)."""
+    assert isinstance(study._storage, Ledger)
+    return study._storage.stopped()
 
 
 def at_once(study: "optuna.Study", work: Callable[[], Result]) -> Result:

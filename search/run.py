@@ -98,7 +98,7 @@ def at_work(plan: Plan, *, baselines: bool) -> "Iterator[tuple[optuna.Study, Cre
         precision_for(study, "cpu")  # while no worker disturbs the measurement
     publisher = Publisher(study, say)
     try:
-        with Crew(plan, dead, patience=patience) as crew:
+        with Crew(plan, dead, patience) as crew:
             yield study, crew, publisher
     except KeyboardInterrupt:
         publisher.update_if_quick()

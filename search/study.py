@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
 from results.handback import end_and_hand_back
-from results.ledger import Ledger, at_once, refresh, with_ledger
+from results.ledger import Ledger, at_once, refresh, stopped, with_ledger
 from results.record import Given, TrialRecord, given_runs
 from results.settings import SETTINGS_KEY
 from results.storage import CREATED_KEY, settings_of
@@ -180,11 +180,10 @@ class DeadTrials:
         """
         from optuna.trial import TrialState
 
-        assert isinstance(self._study._storage, Ledger)
         refresh(self._study)
-        stopped = self._study._storage.take_stopped()
+        stale = stopped(self._study)
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial._trial_id in stopped or self._is_dead(trial):
+            if trial._trial_id in stale or self._is_dead(trial):
                 end_and_hand_back(self._study, trial.number, blamed=blamed)
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:

@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import datetime
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -15,10 +17,10 @@ from hypothesis import strategies as st
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
-from results.database import HEARTBEAT_SECONDS
 from results.errors import NasSearchError
 from results.handback import MOST_ATTEMPTS, end_and_hand_back, hand_back
 from results.ledger import with_ledger
+from results.pulse import Pulse
 from results.record import Confirmation, State, TrialRecord
 from results.selection import confirmed, finalists, most_accurate, smallest_holding
 from results.settings import FORMAT, StudySettings
@@ -168,19 +170,39 @@ def test_a_trial_without_a_heartbeat_is_handed_back(
     study: optuna.Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study.enqueue_trial(BASELINES["1.3"])
-    begun = study.ask()
-    begun.set_user_attr("worker", "elsewhere/1/1.00")
-    watching = with_ledger(study)
-    dead = DeadTrials(watching)
-    dead.hand_back()
-    later = time.monotonic()
-    for _ in range(4):  # looks, with the same heartbeat at each
-        later += HEARTBEAT_SECONDS + 1
-        monkeypatch.setattr("results.pulse.time.monotonic", lambda now=later: now)
-        optuna.storages.fail_stale_trials(watching)  # as Optuna does before it asks
-        assert watching.trials[0].state == TrialState.RUNNING
+    with_ledger(study).ask().set_user_attr("worker", "elsewhere/1/1.00")
+    for name, seconds in (("HEARTBEAT_SECONDS", 0.0), ("GRACE_SECONDS", 0.5)):
+        monkeypatch.setattr(f"results.pulse.{name}", seconds)
+    dead = DeadTrials(study)
+    started = time.monotonic()
+    while study.trials[0].state == TrialState.RUNNING:
+        optuna.storages.fail_stale_trials(study)  # as Optuna does before it asks
         dead.hand_back()
-    assert [trial.state for trial in watching.trials] == [TrialState.FAIL, TrialState.WAITING]
+        time.sleep(0.1)
+    assert time.monotonic() - started > 0.5
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_a_heart_that_beats_is_heard_whatever_the_clocks_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("results.pulse.time", SimpleNamespace(monotonic=lambda: now))
+    pulse = Pulse()
+    assert pulse.is_due
+    long_ago = datetime.datetime(1970, 1, 1)
+    for beats in range(20):
+        now = 15.0 * beats
+        changing = {1: long_ago - datetime.timedelta(hours=beats % 3), 2: long_ago}
+        assert pulse.look(changing) == ([2] if now > 60 else [])
+    assert not pulse.is_due
+    # The database was away: nobody's heart could beat.
+    now += 100
+    assert pulse.look(changing) == []
+    now += 59
+    assert pulse.look({1: long_ago - datetime.timedelta(hours=5), 2: long_ago}) == []
+    now += 2
+    assert pulse.look({1: long_ago - datetime.timedelta(hours=5), 2: long_ago}) == [2]
 
 
 def test_a_trial_that_never_said_whose_it_is_is_given_time(
