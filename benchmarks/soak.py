@@ -33,6 +33,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests this checkout, installed or not
 
 from benchmarks.simulation import search_here, simulate_training
+from results.artifacts import ArtifactStore
 from results.checkpoint import load_checkpoint
 from results.errors import NasSearchError
 from results.handback import MOST_ATTEMPTS
@@ -42,6 +43,7 @@ from results.publish import publish
 from results.record import TrialRecord, records
 from results.settings import StudySettings
 from results.storage import default_url, load_study, open_storage
+from results.store import Folder
 from results.versions import device_name, versions
 from search import cli, crew
 from search.dashboard import Server
@@ -314,7 +316,8 @@ def _faults(
 
 def _dashboard_faults(study: optuna.Study, folder: Path, trials: int) -> list[str]:
     """Asks the dashboard's own application for the study, without a network."""
-    with Server(study, folder, "127.0.0.1", 0) as server:
+    artifacts = ArtifactStore(lambda: [Folder(folder)])
+    with Server(study, artifacts, "127.0.0.1", 0) as server:
         asked: dict[str, Any] = {}
         setup_testing_defaults(asked)
         asked |= {"PATH_INFO": f"/api/studies/{study._study_id}", "QUERY_STRING": "after=0"}

@@ -1,12 +1,10 @@
-"""Weights on disk with what is needed to rebuild them: one safetensors file, written atomically.
+"""Weights with what is needed to rebuild them: one safetensors file, there as a whole or not.
 
 Nothing is pickled. Architecture, recipe and provenance stand as JSON in the file's own metadata.
 """
 
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from results.errors import NasSearchError
@@ -15,21 +13,27 @@ from space import Configuration
 if TYPE_CHECKING:
     from torch import nn
 
-
-def checkpoint_path(folder: str, trial: int) -> Path:
-    """Where the checkpoint of a trial lies, below the output folder; `folder` is the study's."""
-    return Path(folder) / "checkpoints" / f"trial-{trial:05d}.safetensors"
+    from results.store import File, Store
 
 
-def confirmation_path(folder: str, trial: int, seed: int) -> Path:
-    """Where the weights of a confirmation lie, below the output folder."""
-    return Path(folder) / "confirmed" / f"trial-{trial:05d}-seed-{seed}.safetensors"
+def checkpoint_name(folder: str, trial: int) -> str:
+    """The name of a trial's checkpoint in the store of its study; `folder` is the study's."""
+    return f"{folder}/checkpoints/trial-{trial:05d}.safetensors"
+
+
+def confirmation_name(folder: str, trial: int, seed: int) -> str:
+    """The name of a confirmation's weights in the store of its study."""
+    return f"{folder}/confirmed/trial-{trial:05d}-seed-{seed}.safetensors"
 
 
 def save_checkpoint(
-    path: Path, network: "nn.Module", configuration: Configuration, about: Mapping[str, Any]
+    store: "Store",
+    name: str,
+    network: "nn.Module",
+    configuration: Configuration,
+    about: Mapping[str, Any],
 ) -> None:
-    """Writes the network's weights; `path` holds either nothing or the whole file.
+    """Writes the network's weights to the store.
 
     `about` is kept beside them as JSON (protocol, seed, accuracy, versions). Raises OSError.
     """
@@ -37,45 +41,42 @@ def save_checkpoint(
 
     metadata = {"configuration": configuration.to_json(), "about": json.dumps(about)}
     tensors = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
-    write_atomically(path, save(tensors, metadata=metadata))
+    store.write(name, save(tensors, metadata=metadata))
 
 
-def load_checkpoint(path: Path) -> tuple["nn.Module", Configuration, dict[str, Any]]:
+def load_checkpoint(file: "File") -> tuple["nn.Module", Configuration, dict[str, Any]]:
     """The network in evaluation mode, its configuration and what `about` said.
 
     Raises NasSearchError if the file is missing, damaged or does not match its own description.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.torch import load
 
     from space.network import build_network
 
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise NasSearchError(f"{file} is missing") from None
+    except OSError as error:
+        raise NasSearchError(f"{file} can't be read: {error.strerror or error}") from None
+    try:
+        tensors, metadata = load(content), _metadata(content)
         configuration = Configuration.from_json(metadata["configuration"])
         about = json.loads(metadata["about"])
         network = build_network(configuration.architecture)
         network.load_state_dict(tensors)
-    except FileNotFoundError:
-        raise NasSearchError(
-            f"{path} is missing: name the folder the search wrote to with --out"
-        ) from None
-    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NasSearchError(f"{path} is damaged or not a checkpoint: {reason}") from None
+        raise NasSearchError(f"{file} is damaged or not a checkpoint: {reason}") from None
     return network.eval(), configuration, about
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file that is never seen half written, even after a power cut. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _metadata(content: bytes) -> dict[str, str]:
+    """Of safetensors: eight bytes with the length of its JSON, which has the metadata, then that.
+
+    The library gives it from files alone.
+    """
+    length = int.from_bytes(content[:8], "little")
+    found: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return found

@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from results.intervals import CONFIDENCE, difference_interval, resolution
+from results.intervals import CONFIDENCE, difference_interval, resolution, scatter_of
 from results.ladder import Ladder, Tried
 from results.settings import StudySettings
 from results.splits import SPLITS
@@ -47,10 +47,15 @@ def difference(
     others: Sequence[float],
     settings: StudySettings,
     comparisons: int = 1,
+    groups: Sequence[Sequence[float]] = (),
 ) -> Difference:
-    """The mean of accuracies (or gaps between them) minus that of others, all in percent."""
+    """The mean of accuracies (or gaps between them) minus that of others, all in percent.
+
+    `groups`: values of the same kind, whose scatter says something of that of these.
+    """
     least_sd = resolution(SPLITS[settings.dataset].validation)
-    interval = difference_interval(values, others, least_sd, comparisons)
+    scatter = scatter_of(groups, least_sd)
+    interval = difference_interval(values, others, least_sd, comparisons, scatter)
     if interval is not None:  # of two runs, one of which broke down, it can reach into the absurd
         interval = (max(interval[0], -100.0), min(interval[1], 100.0))
     points = statistics.mean(values) - statistics.mean(others)
@@ -58,10 +63,11 @@ def difference(
 
 
 def of_sustained(
-    one: Tried, other: Tried, settings: StudySettings, comparisons: int = 1
+    ladder: Ladder, one: Tried, other: Tried, settings: StudySettings, comparisons: int = 1
 ) -> Difference:
-    """Of the sustained accuracies."""
-    return difference(one.sustained, other.sustained, settings, comparisons)
+    """Of the sustained accuracies of two configurations of a ladder."""
+    groups = [each.sustained for each in ladder.every]
+    return difference(one.sustained, other.sustained, settings, comparisons, groups)
 
 
 def step(ladder: Ladder, place: int, settings: StudySettings) -> Difference:
@@ -70,7 +76,7 @@ def step(ladder: Ladder, place: int, settings: StudySettings) -> Difference:
     It was chosen among all that were tried there, so the interval holds for all of them at once.
     """
     rung, before = ladder.rungs[place], ladder.rungs[place - 1]
-    return of_sustained(rung.here, before.here, settings, 1 + len(rung.others))
+    return of_sustained(ladder, rung.here, before.here, settings, 1 + len(rung.others))
 
 
 def worths(ladder: Ladder, settings: StudySettings) -> list[tuple[Ingredient, Tried, Difference]]:
@@ -82,7 +88,7 @@ def worths(ladder: Ladder, settings: StudySettings) -> list[tuple[Ingredient, Tr
         (
             each,
             without,
-            of_sustained(ladder.rungs[-1].here, without, settings, len(ladder.removals)),
+            of_sustained(ladder, ladder.rungs[-1].here, without, settings, len(ladder.removals)),
         )
         for each, without in ladder.removals
     ]

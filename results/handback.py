@@ -1,10 +1,11 @@
 """Hands a trial back: its parameters wait to be run again, as it was not trained to its end."""
 
-import datetime
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from results import rows
-from results.ledger import database_of, refresh
+from optuna.exceptions import UpdateFinishedTrialError
+
+from results.ledger import at_once
 from results.record import Given
 from results.storage import settings_of
 
@@ -26,25 +27,20 @@ def hand_back(study: "optuna.Study", trial: "FrozenTrial") -> None:
 def end_and_hand_back(study: "optuna.Study", number: int, *, blamed: bool) -> None:
     """Ends a running trial whose process is gone and queues its parameters again: both or neither.
 
-    `blamed`: it may be what ended its process. Of any number of callers one ends it.
+    `blamed`: it may be what ended its process. Of any number of callers one ends it. The study is
+    kept in a ledger.
     """
     from optuna.trial import TrialState
 
-    refresh(study)  # what its process wrote last
-    trial = study.get_trials(deepcopy=False)[number]
-    again = _again(study, trial, blamed=blamed)
-    now = datetime.datetime.now()
-    running = (TrialState.RUNNING,)
-    with database_of(study).engine.begin() as connection:
-        rows.lock_study(connection, study._study_id)
-        ended = rows.move_trial(
-            connection, trial._trial_id, before=running, after=TrialState.FAIL, time=now
-        )
-        if ended and again is not None:
-            contents = rows.Rows()
-            trial_id, _ = rows.insert_trial(connection, study._study_id, again)
-            contents.add_contents(trial_id, again)
-            contents.insert(connection)
+    def end_it() -> None:
+        trial = study.get_trials(deepcopy=False)[number]  # with what its process wrote last
+        again = _again(study, trial, blamed=blamed)
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        if again is not None:
+            study.add_trial(again)
+
+    with suppress(UpdateFinishedTrialError):  # another one was quicker
+        at_once(study, end_it)
 
 
 def _again(study: "optuna.Study", trial: "FrozenTrial", *, blamed: bool) -> "FrozenTrial | None":

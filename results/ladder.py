@@ -82,6 +82,15 @@ class Ladder:
     removals: tuple[tuple[Ingredient, Tried], ...]
     missing: tuple[Given, ...]
 
+    @property
+    def every(self) -> list[Tried]:
+        """Everything that was trained for it, once each."""
+        found: dict[frozenset[str], Tried] = {}
+        for rung in self.rungs:
+            for each in (rung.here, *(other for _, other in rung.others)):
+                found[each.names] = each
+        return list((found | {each.names: each for _, each in self.removals}).values())
+
 
 def climb(
     configuration: Configuration, max_params: int, seeds: int, records: Sequence[TrialRecord]

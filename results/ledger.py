@@ -6,28 +6,37 @@ waiting: when the trial is drawn (`write_out`), with a report if the last time w
 `WRITE_SECONDS` ago, and at the latest in the very transaction that ends the trial. So a finished
 trial is always whole, and what may be lost with the process belongs to trials that have to begin
 again anyway.
+
+A transaction whose connection is lost is repeated when the database is back (see `Patience`). If it
+was being committed just then nobody here knows whether it is: so each that changes something signs
+a receipt, a row of this ledger's own, with its number. The receipt is committed with the rest or
+not at all; one that is found signed with the number of what is to be repeated says that there is
+nothing to repeat.
 """
 
 import copy
 import datetime
 import threading
 import time
-from collections.abc import Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import uuid
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from sqlalchemy.exc import SQLAlchemyError
 
 from results import rows
+from results.database import Database, StorageFault
+from results.pulse import Pulse
 
 if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
     from sqlalchemy import Connection, Table
+
+Result = TypeVar("Result")
 
 WRITE_SECONDS = 1.0
 """Reports wait no longer than this for the next one."""
@@ -46,6 +55,16 @@ class _Begun:
     written: set[rows.Key] = field(default_factory=set)
 
 
+@dataclass
+class _Together:
+    """What is written in one transaction: the attributes of the study wait for its end."""
+
+    connection: "Connection"
+    attributes: "dict[Table, dict[str, Any]]" = field(
+        default_factory=lambda: {rows.STUDY_USER_ATTRIBUTES: {}, rows.STUDY_SYSTEM_ATTRIBUTES: {}}
+    )
+
+
 class NothingWaits(Exception):  # noqa: N818
     """There is no queued trial, and none may be made."""
 
@@ -62,7 +81,7 @@ class Ledger(_CachedStorage):
 
     def __init__(
         self,
-        database: "optuna.storages.RDBStorage",
+        database: Database,
         study: str,
         marks: Mapping[str, Any] | None = None,
         *,
@@ -70,6 +89,7 @@ class Ledger(_CachedStorage):
     ) -> None:
         rows.refuse_another_schema()
         super().__init__(database)
+        self._database = database
         self._study_id = database.get_study_id_from_name(study)
         self._marks = dict(marks or {})
         self._queue_only = queue_only
@@ -77,30 +97,39 @@ class Ledger(_CachedStorage):
         self._trials: list[FrozenTrial] = []
         self._numbers: dict[int, int] = {}
         self._begun: dict[int, _Begun] = {}
-        self._together: dict[str, Any] | None = None
-        """Attributes of the study that wait for the end of `at_once`."""
+        self._together: _Together | None = None
+        """While `at_once` runs."""
         self._foreign: set[int] = set()
         """Unfinished trials that are not begun here: to be read again."""
+        self._pulse = Pulse()
+        self._stopped: set[int] = set()
+        """Running trials of others whose heart has stopped, and that nobody has asked for yet."""
         self._last_read = self._last_write = self._last_beat = -float("inf")
+        self._receipt = ""
+        self._signed = 0
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         if template_trial is None and self._queue_only:
             raise NothingWaits
         new = template_trial or create_trial(state=TrialState.RUNNING, user_attrs=self._marks)
-        contents = rows.Rows()
+
+        def make(connection: "Connection") -> tuple[int, int, rows.Rows]:
+            contents = rows.Rows()
+            trial_id, number = rows.insert_trial(connection, study_id, new)
+            contents.add_contents(trial_id, new)
+            if template_trial is None:
+                contents.add_heartbeat(trial_id)
+            contents.insert(connection)
+            return trial_id, number, contents
+
         with self._guard:
-            with self._transaction() as connection:
-                trial_id, number = rows.insert_trial(connection, study_id, new)
-                contents.add_contents(trial_id, new)
-                if template_trial is None:
-                    contents.add_heartbeat(trial_id)
-                contents.insert(connection)
+            trial_id, number, contents = self._change(make)
             if number > len(self._trials):
                 self._read()
             else:
-                new = copy.deepcopy(new)
-                new.number, new._trial_id = number, trial_id
-                self._keep(new)
+                made = copy.deepcopy(new)
+                made.number, made._trial_id = number, trial_id
+                self._keep(made)
             if template_trial is None:
                 self._begin(trial_id, contents)
         return trial_id
@@ -120,10 +149,14 @@ class Ledger(_CachedStorage):
             for objective, each in enumerate(values or ()):
                 contents.add_value(trial_id, objective, each)
             before = (TrialState.WAITING,) if begins else _UNFINISHED
-            with self._transaction() as connection:
+
+            def move(connection: "Connection") -> bool:
                 moved = rows.move_trial(connection, trial_id, before=before, after=state, time=now)
                 if moved:
                     contents.insert(connection)
+                return moved
+
+            moved = self._change(move)
             if moved and (begun or begins):
                 trial = self._replace(trial_id)
                 trial.state = state
@@ -197,14 +230,19 @@ class Ledger(_CachedStorage):
         """Writes what waits, of all threads, in one transaction."""
         with self._guard:
             self._last_write = time.monotonic()
-            contents = rows.Rows()
             writing = [trial_id for trial_id, begun in self._begun.items() if begun.waiting.keys()]
-            with self._transaction() as connection:
+            if not writing:
+                return
+
+            def write(connection: "Connection") -> set[int]:
                 alive = rows.still_running(connection, writing)
-            for trial_id in alive:
-                contents.update(self._begun[trial_id].waiting)
-            with self._transaction() as connection:
+                contents = rows.Rows()
+                for trial_id in alive:
+                    contents.update(self._begun[trial_id].waiting)
                 contents.insert(connection)
+                return alive
+
+            alive = self._change(write)
             for trial_id in writing:
                 if trial_id in alive:
                     begun = self._begun[trial_id]
@@ -213,31 +251,68 @@ class Ledger(_CachedStorage):
                 else:
                     self._lose(trial_id)
 
-    @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """System attributes of the study that are set within are written together at the end, so
-        that others read either all of them or none. For one thread.
+    def at_once(self, work: Callable[[], Result]) -> Result:
+        """What `work` returns. Attributes of the study that it sets, and trials of others that it
+        makes or ends, are written in one transaction: others read all of it or nothing.
 
         Of several processes at once one waits for the other, so what is read within is what will be
-        replaced.
+        replaced. The work is begun again if the connection is lost meanwhile.
         """
-        with self._transaction() as connection:
-            rows.lock_study(connection, self._study_id)
-            self._together = {}
+        with self._guard:
+            trials, numbers = list(self._trials), dict(self._numbers)
+            foreign = set(self._foreign)
+
+            def forget() -> None:
+                self._trials, self._numbers = list(trials), dict(numbers)
+                self._foreign = set(foreign)
+                self._last_read = -float("inf")
+
+            def whole(connection: "Connection") -> Result:
+                forget()  # of an attempt before
+                rows.lock_study(connection, self._study_id)
+                together = self._together = _Together(connection)
+                try:
+                    self._read()
+                    result = work()
+                finally:
+                    self._together = None
+                for table, attributes in together.attributes.items():
+                    rows.set_study_attributes(connection, table, self._study_id, attributes)
+                return result
+
             try:
-                yield
-                rows.set_study_attributes(connection, self._study_id, self._together)
-            finally:
-                self._together = None
+                return self._change(whole)
+            except BaseException:
+                forget()
+                raise
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        with self._guard:
+            if self._together:
+                self._together.attributes[rows.STUDY_USER_ATTRIBUTES][key] = value
+                return
+        self._backend.set_study_user_attr(study_id, key, value)
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        if self._together is None:
-            self._backend.set_study_system_attr(study_id, key, value)
-        else:
-            self._together[key] = value
+        with self._guard:
+            if self._together:
+                self._together.attributes[rows.STUDY_SYSTEM_ATTRIBUTES][key] = value
+                return
+        self._backend.set_study_system_attr(study_id, key, value)
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return self._with_those_set(
+            rows.STUDY_USER_ATTRIBUTES, self._backend.get_study_user_attrs(study_id)
+        )
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        return {**self._backend.get_study_system_attrs(study_id), **(self._together or {})}
+        return self._with_those_set(
+            rows.STUDY_SYSTEM_ATTRIBUTES, self._backend.get_study_system_attrs(study_id)
+        )
+
+    def _with_those_set(self, table: "Table", stored: dict[str, Any]) -> dict[str, Any]:
+        with self._guard:
+            return {**stored, **self._together.attributes[table]} if self._together else stored
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         with self._guard:
@@ -278,16 +353,29 @@ class Ledger(_CachedStorage):
         with self._guard:
             if time.monotonic() - self._last_beat < (self.get_heartbeat_interval() or 0) / 2:
                 return
-            with self._transaction() as connection:
-                rows.beat(connection, self._begun)
+            self._repeat(lambda connection: rows.beat(connection, self._begun))
             self._last_beat = time.monotonic()
+            self._look()
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         """None, for Optuna: it would end them, and queue them again in another transaction.
 
-        See `search.study.DeadTrials`.
+        See `take_stopped`.
         """
         return []
+
+    def take_stopped(self) -> set[int]:
+        """Ids of running trials of others whose heart has stopped; each is told once."""
+        with self._guard:
+            self._look()
+            stopped, self._stopped = self._stopped, set()
+        return stopped
+
+    def _look(self) -> None:
+        """Looks for others that have stopped, if it is time."""
+        if self._pulse.is_due:
+            beats = self._repeat(lambda connection: rows.read_beats(connection, self._study_id))
+            self._stopped = set(self._pulse.look(beats)) - self._begun.keys()
 
     def refresh(self) -> None:
         """Reads what others wrote up to now."""
@@ -297,8 +385,11 @@ class Ledger(_CachedStorage):
     def _read(self) -> None:
         """Reads what is new, and what may have changed."""
         last = self._trials[-1]._trial_id if self._trials else -1
-        with self._transaction() as connection:
-            found = rows.read_trials(connection, self._study_id, after=last, also=self._foreign)
+        found = self._repeat(
+            lambda connection: rows.read_trials(
+                connection, self._study_id, after=last, also=self._foreign
+            )
+        )
         for trial in found:
             self._keep(trial)
         self._last_read = time.monotonic()
@@ -327,13 +418,47 @@ class Ledger(_CachedStorage):
         self._trials[number] = copy.copy(self._trials[number])
         return self._trials[number]
 
-    @contextmanager
-    def _transaction(self) -> "Iterator[Connection]":
-        try:
-            with self._backend.engine.begin() as connection:
-                yield connection
-        except SQLAlchemyError as error:
-            raise StorageInternalError(str(error)) from error
+    def _repeat(self, work: "Callable[[Connection], Result]") -> Result:
+        """Does in one transaction what is safe to repeat."""
+        if self._together:
+            return work(self._together.connection)
+
+        def attempt() -> Result:
+            with self._database.engine.begin() as connection:
+                return work(connection)
+
+        return self._database.repeat(attempt)
+
+    def _change(self, work: "Callable[[Connection], Result]") -> Result:
+        """Does in one transaction what must not be done twice."""
+        if self._together:
+            return work(self._together.connection)
+        self._make_receipt()
+        self._signed += 1
+        results: list[Result] = []
+
+        def attempt(connection: "Connection") -> None:
+            if rows.sign(connection, self._study_id, self._receipt, self._signed):
+                results.append(work(connection))
+
+        self._repeat(attempt)
+        if not results:
+            raise StorageFault(
+                "the storage lost what it had acknowledged (after a crash with synchronous_commit "
+                "off, or put back from a copy?): run the same command again"
+            )
+        return results[-1]
+
+    def _make_receipt(self) -> None:
+        """Not before something is to be signed: who only reads leaves no trace."""
+        if not self._receipt:
+
+            def make(connection: "Connection") -> str:
+                name = uuid.uuid4().hex  # another at each attempt: so none is in the way
+                rows.make_receipt(connection, self._study_id, name)
+                return name
+
+            self._receipt = self._repeat(make)
 
 
 def with_ledger(study: "optuna.Study") -> "optuna.Study":
@@ -344,10 +469,16 @@ def with_ledger(study: "optuna.Study") -> "optuna.Study":
     return optuna.load_study(study_name=study.study_name, storage=ledger)
 
 
-def database_of(study: "optuna.Study") -> "optuna.storages.RDBStorage":
+def database_of(study: "optuna.Study") -> Database:
     """The database of a study, without what stands between them to be faster."""
     storage = study._storage
     return storage._backend if isinstance(storage, _CachedStorage) else storage  # type: ignore
+
+
+def at_once(study: "optuna.Study", work: Callable[[], Result]) -> Result:
+    """Does work on a study that is kept in a ledger in one transaction (see `Ledger.at_once`)."""
+    assert isinstance(study._storage, Ledger)
+    return study._storage.at_once(work)
 
 
 def refresh(study: "optuna.Study") -> None:

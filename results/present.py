@@ -62,7 +62,8 @@ def trials_table(study: str, measured_on: str, frame: "pd.DataFrame") -> None:
     table = Table(
         title=f"{study}: {measured_on} accuracies in percent", box=None, padding=(0, 2, 0, 0)
     )
-    present = [name for name in _TRIAL_COLUMNS if name in shown]
+    hidden_columns = () if "name" in shown else _OF_GIVEN
+    present = [name for name in _TRIAL_COLUMNS if name in shown and name not in hidden_columns]
     for name in present:
         justify: Literal["left", "right"] = "left" if name == "state" else "right"
         table.add_column(_TRIAL_COLUMNS[name], justify=justify, no_wrap=True)
@@ -166,9 +167,14 @@ def _console() -> "Console":
     return Console(width=width, markup=False, emoji=False, highlight=False)
 
 
+_OF_GIVEN = ("name", "seed")
+"""Columns of trials that come with their configuration."""
+
 _TRIAL_COLUMNS = {
     "trial": "trial",
     "state": "state",
+    "name": "name",
+    "seed": "seed",
     "params": "params",
     "macs": "MACs",
     "sustained": "sustained",

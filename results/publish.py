@@ -12,7 +12,7 @@ from results.charts.interactive import figure
 from results.charts.time import time_chart
 from results.ladder import furthest
 from results.leaderboard import answer, leaderboard
-from results.ledger import Ledger, refresh
+from results.ledger import at_once, refresh
 from results.markdown import count
 from results.record import confirmations, records
 from results.replayed import replay_markdown, replayed
@@ -34,7 +34,6 @@ def publish(study: "optuna.Study") -> None:
     """
     from optuna_dashboard import save_note, save_plotly_graph_object
 
-    assert isinstance(study._storage, Ledger)
     refresh(study)
     trials, runs, settings = records(study), confirmations(study), settings_of(study)
     front = front_chart(trials, settings)
@@ -55,10 +54,13 @@ def publish(study: "optuna.Study") -> None:
     trained = count(sum(each.was_trained for each in trials), "trained trial")
     stamp = f"drawn at {now:%H:%M:%S} UTC, {trained}"
     figures = {name: figure(chart, stamp=stamp) for name, chart in charts.items()}
-    with study._storage.at_once():
+
+    def save() -> None:
         save_note(study, _spaced(note))
         for name, drawn in figures.items():
             save_plotly_graph_object(study, drawn, graph_object_id=name)
+
+    at_once(study, save)
 
 
 def _spaced(markdown: str) -> str:

@@ -249,8 +249,9 @@ class Confirmation:
     """A finalist retrained on all training images from one seed. Accuracies in percent.
 
     `accuracies` are those on the test images after each epoch; `weights` is the file of the last
-    ones, below the output folder. `predictions` has a digit for each test image, in their order:
-    what those last weights took it for. It is empty in studies made before it was kept.
+    ones, by its name in the store of the study, which was in `kept_in`. `predictions` has a digit
+    for each test image, in their order: what those last weights took it for. The two are empty in
+    studies made before they were kept.
     """
 
     trial: int
@@ -264,6 +265,7 @@ class Confirmation:
     precision: str
     versions: dict[str, str]
     predictions: str = ""
+    kept_in: str = ""
 
     @staticmethod
     def key(trial: int, seed: int) -> str:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 12
 
 _STUDIES: "Table" = models.StudyModel.__table__
-_STUDY_ATTRIBUTES: "Table" = models.StudySystemAttributeModel.__table__
+STUDY_USER_ATTRIBUTES: "Table" = models.StudyUserAttributeModel.__table__
+STUDY_SYSTEM_ATTRIBUTES: "Table" = models.StudySystemAttributeModel.__table__
 _TRIALS: "Table" = models.TrialModel.__table__
 _PARAMS: "Table" = models.TrialParamModel.__table__
 _VALUES: "Table" = models.TrialValueModel.__table__
@@ -159,23 +160,49 @@ def lock_study(connection: "Connection", study_id: int) -> None:
 
 
 def set_study_attributes(
-    connection: "Connection", study_id: int, attributes: Mapping[str, Any]
+    connection: "Connection", table: "Table", study_id: int, attributes: Mapping[str, Any]
 ) -> None:
-    """Writes system attributes of a locked study, in the place of those with the same keys."""
+    """Writes attributes of a locked study, in the place of those with the same keys.
+
+    `table`: that of the user's or of the system's attributes.
+    """
     if not attributes:
         return
     connection.execute(
-        delete(_STUDY_ATTRIBUTES).where(
-            _STUDY_ATTRIBUTES.c.study_id == study_id, _STUDY_ATTRIBUTES.c.key.in_(list(attributes))
-        )
+        delete(table).where(table.c.study_id == study_id, table.c.key.in_(list(attributes)))
     )
     connection.execute(
-        insert(_STUDY_ATTRIBUTES),
+        insert(table),
         [
             {"study_id": study_id, "key": key, "value_json": json.dumps(value)}
             for key, value in attributes.items()
         ],
     )
+
+
+def make_receipt(connection: "Connection", study_id: int, name: str) -> None:
+    """Makes the place where one process signs its transactions."""
+    place = {"study_id": study_id, "key": f"receipt:{name}", "value_json": "0"}
+    connection.execute(insert(STUDY_SYSTEM_ATTRIBUTES).values(place))
+
+
+def sign(connection: "Connection", study_id: int, name: str, number: int) -> bool:
+    """Signs a transaction with its number; False if one with this number was committed already.
+
+    While an earlier attempt at the same transaction is being committed, on a connection that was
+    lost, this waits for it: both write to the same row.
+    """
+    table = STUDY_SYSTEM_ATTRIBUTES
+    signed = connection.execute(
+        update(table)
+        .where(
+            table.c.study_id == study_id,
+            table.c.key == f"receipt:{name}",
+            table.c.value_json != str(number),
+        )
+        .values(value_json=str(number))
+    )
+    return signed.rowcount == 1
 
 
 def move_trial(
@@ -209,6 +236,16 @@ def beat(connection: "Connection", trial_ids: Iterable[int]) -> None:
         .where(_HEARTBEATS.c.trial_id.in_(list(trial_ids)))
         .values(heartbeat=func.current_timestamp())
     )
+
+
+def read_beats(connection: "Connection", study_id: int) -> dict[int, datetime.datetime]:
+    """The last heartbeat of each running trial, by its id."""
+    rows = connection.execute(
+        select(_HEARTBEATS.c.trial_id, _HEARTBEATS.c.heartbeat)
+        .join(_TRIALS, _TRIALS.c.trial_id == _HEARTBEATS.c.trial_id)
+        .where(_TRIALS.c.study_id == study_id, _TRIALS.c.state == TrialState.RUNNING)
+    )
+    return {row.trial_id: row.heartbeat for row in rows}
 
 
 def read_trials(

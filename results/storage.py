@@ -1,24 +1,39 @@
 """Opens studies: the embedded SQLite file by default, or any database Optuna can use."""
 
+import logging
+import os
+import random
 import sqlite3
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from filelock import FileLock
 
 from results.errors import NasSearchError
+from results.patience import Patience
 from results.settings import FORMAT, SETTINGS_KEY, StudySettings
+from results.storage_url import parse_url, shown_url
 
 if TYPE_CHECKING:
     import optuna
-    from sqlalchemy.engine import URL
+
+    from results.database import Database
 
 CREATED_KEY = "created"
-HEARTBEAT_SECONDS = 15
-GRACE_SECONDS = 60
+
+TABLE_SECONDS = 10.0
+"""In which several processes that make the same tables in a server take turns."""
+
+LIBPQ_DRIVERS = ("psycopg", "psycopg2")
+LIBPQ_ARGUMENTS = {"connect_timeout": 10, "keepalives_idle": 30, "tcp_user_timeout": 30_000}
+"""In seconds, and milliseconds: otherwise a network that was cut is noticed after a quarter of an
+hour."""
 
 
 class _Connection(sqlite3.Connection):
@@ -41,14 +56,18 @@ def default_file(out: Path) -> Path:
     return out / "nas-search.db"
 
 
-def open_storage(url: str, *, create: bool) -> "optuna.storages.RDBStorage":
+def open_storage(
+    url: str, *, create: bool, patience: Patience | None = None, waits: bool = False
+) -> "Database":
     """Connects to a storage; an SQLite file that is missing is made only if `create`.
 
-    Raises NasSearchError where it is missing or can't be reached.
+    A server that is lost later is waited for as long as the patience lasts, and with `waits` also
+    one that can't be reached now. Raises NasSearchError where the storage is missing or can't be
+    reached.
     """
     import optuna
 
-    parsed = _parse(url)
+    parsed = parse_url(url)
     is_file = parsed.get_backend_name() == "sqlite"
     path = Path(parsed.database or ":memory:")
     if is_file and path.name == ":memory:":
@@ -60,14 +79,34 @@ def open_storage(url: str, *, create: bool) -> "optuna.storages.RDBStorage":
     # Heartbeats, their callback and metric names are what Optuna calls experimental.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with _connection_errors(shown_url(url)):
+    patience = patience or Patience()
+    with _connection_errors(url):
         if not is_file:
-            return _connect(url, {})
-        arguments = {"connect_args": {"timeout": 60, "factory": _Connection}}
+            connect = partial(_connect_to_server, url, patience)
+            return patience.repeat(connect) if waits else connect()
         if create:
             path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path.with_suffix(".lock")):
-            return _connect(url, arguments)
+            # Waiting mends nothing that is wrong with a file, such as a full disk.
+            return _connect(
+                url if create else _readable(url, path),
+                {"connect_args": {"timeout": 60, "factory": _Connection}},
+                Patience(),
+            )
+
+
+def _readable(url: str, path: Path) -> str:
+    """The URL with which a file can be read where nothing may be written.
+
+    To read a write-ahead log SQLite makes files beside it. Where it may not, it has to be told that
+    there is no log, or that another process has made them.
+    """
+    if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
+        return url
+    log = path.with_name(path.name + "-wal")
+    how = {"mode": "ro"} if log.exists() else {"immutable": "1"}
+    parsed = parse_url(url).set(database=f"file:{quote(str(path.absolute()))}")
+    return parsed.update_query_dict({**how, "uri": "true"}).render_as_string(hide_password=False)
 
 
 @contextmanager
@@ -82,40 +121,47 @@ def _alone(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _connect(url: str, engine_arguments: dict[str, Any]) -> "optuna.storages.RDBStorage":
-    import optuna
+def _connect_to_server(url: str, patience: Patience) -> "Database":
+    """Of several that make the missing tables at once each but one fails, and finds them then."""
+    from sqlalchemy.exc import IntegrityError, InternalError, ProgrammingError
 
-    return optuna.storages.RDBStorage(
-        url,
-        engine_kwargs=engine_arguments,
-        heartbeat_interval=HEARTBEAT_SECONDS,
-        grace_period=GRACE_SECONDS,
-    )
+    # What it has to say about a lost connection is said in one line by whoever gives up.
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
+    arguments: dict[str, Any] = {
+        "pool_pre_ping": True,
+        # A connection for each thread that needs one, but only one is kept: servers have few.
+        "pool_size": 1,
+        "max_overflow": -1,
+    }
+    if parse_url(url).get_driver_name() in LIBPQ_DRIVERS:
+        arguments["connect_args"] = dict(LIBPQ_ARGUMENTS)
+    deadline = time.monotonic() + TABLE_SECONDS
+    while True:
+        try:
+            return _connect(url, arguments, patience)
+        except (ProgrammingError, IntegrityError, InternalError, AssertionError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.05, 0.5))
+
+
+def _connect(url: str, engine_arguments: dict[str, Any], patience: Patience) -> "Database":
+    from results.database import Database
+
+    return Database(url, engine_arguments, patience)
 
 
 @contextmanager
-def storage_errors(shown: str) -> Iterator[None]:
-    """Turns what a database raises into one line. `shown` is its URL without the password."""
-    import optuna
-    import sqlalchemy.exc
+def _connection_errors(url: str) -> Iterator[None]:
+    """Turns what connecting raises into one line."""
+    from results.database import faults
 
+    shown = shown_url(url)
     try:
-        yield
-    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        cause = getattr(error, "orig", None) or getattr(error.__cause__, "orig", None) or error
-        lines = str(cause).strip().splitlines() or [type(error).__name__]
-        raise NasSearchError(
-            f"storage {shown}: {lines[0]} (what was stored is kept; check that it can be reached "
-            f"and written, then run the same command again)"
-        ) from None
-
-
-@contextmanager
-def _connection_errors(shown: str) -> Iterator[None]:
-    """As `storage_errors`, and what only connecting raises."""
-    try:
-        with storage_errors(shown):
+        with faults(url):
             yield
+    except NasSearchError:
+        raise
     except ImportError as error:
         raise NasSearchError(
             f"storage {shown} needs a driver that is not installed ({error.name or error}): "
@@ -125,26 +171,13 @@ def _connection_errors(shown: str) -> Iterator[None]:
         raise NasSearchError(f"storage {shown}: {(str(error).splitlines() or ['?'])[0]}") from None
 
 
-def shown_url(url: str) -> str:
-    """The URL with its password hidden. Raises NasSearchError if it is none."""
-    return _parse(url).render_as_string(hide_password=True)
+def load_study(
+    storage: "optuna.storages.RDBStorage", name: str | None, *, of_search: bool = False
+) -> "optuna.Study":
+    """The study of that name, or the newest one; with `of_search` the newest that a search made.
 
-
-def _parse(url: str) -> "URL":
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url)
-    except ArgumentError:
-        raise NasSearchError(
-            "--storage is not a database URL: write for example sqlite:///runs/my.db or "
-            "postgresql://user@host/name"
-        ) from None
-
-
-def load_study(storage: "optuna.storages.RDBStorage", name: str | None) -> "optuna.Study":
-    """The study of that name, or the newest one. Raises NasSearchError if there is none."""
+    Raises NasSearchError if there is none.
+    """
     import optuna
 
     # Optuna's summaries of studies would read all their trials.
@@ -156,10 +189,20 @@ def load_study(storage: "optuna.storages.RDBStorage", name: str | None) -> "optu
     if not studies:
         raise NasSearchError("no studies of nas-search here yet: run nas-search first")
     if name is None:
-        name = max(studies, key=lambda each: str(studies[each].user_attrs.get(CREATED_KEY)))
+        eligible = [each for each in studies if not of_search or _is_search(studies[each])]
+        if not eligible:
+            raise NasSearchError(
+                "no search here yet: run nas-search first, or name another study with --study"
+            )
+        # By number: the clocks of several machines differ.
+        name = max(eligible, key=lambda each: studies[each]._study_id)
     if name not in studies:
         raise NasSearchError(f"no study {name} here; there is: {', '.join(sorted(studies))}")
     return optuna.load_study(study_name=name, storage=storage)
+
+
+def _is_search(study: "optuna.study._frozen.FrozenStudy") -> bool:
+    return bool(study.user_attrs[SETTINGS_KEY].get("trials", "drawn") == "drawn")
 
 
 def settings_of(study: "optuna.Study") -> StudySettings:

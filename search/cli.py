@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from results.errors import NasSearchError
+from results.storage_url import hide_in
 from search.commands import COMMANDS
 from search.interruption import INTERRUPTED, STOPPED, Interruption
 from search.options import (
@@ -20,6 +21,7 @@ from search.options import (
     study_options,
     training_options,
 )
+from search.secrets import hide_passwords
 from search.strategy import PRUNERS, SAMPLERS
 
 if TYPE_CHECKING:
@@ -162,7 +164,8 @@ def _search(**options: Any) -> None:
 
 def _next(plan: "Plan", command: str) -> str:
     """The command line that shows more of this study."""
-    from results.storage import default_url, shown_url
+    from results.storage import default_url
+    from results.storage_url import shown_url
 
     words = ["nas-search", command, "--study", plan.study]
     if plan.out != Path("runs"):
@@ -222,6 +225,7 @@ def main() -> None:
     Exit codes: 0; 1 after an error; 2 where the command line is wrong; 130 after Ctrl-C (SIGINT),
     143 after SIGTERM.
     """
+    hide_passwords()
     from search.progress import say
 
     interruption = Interruption(say)
@@ -272,7 +276,7 @@ def _is_unknown_command(error: click.ClickException) -> bool:
 
 
 def _fail(message: str, code: int) -> int:
-    click.echo("error: " + " ".join(message.split()), err=True)
+    click.echo("error: " + hide_in(" ".join(message.split())), err=True)
     return code
 
 

@@ -10,6 +10,7 @@ from results.errors import NasSearchError
 from search.drilldown import drilldown
 from search.options import (
     RUNS,
+    artifacts_option,
     holds_studies,
     open_study,
     refuse_several,
@@ -32,7 +33,7 @@ def best(study: str | None, storage: str | None, out: Path, as_json: bool) -> No
     from results.selection import refuse_given, summary
     from results.storage import settings_of
 
-    opened = open_study(study, storage, out)
+    opened = open_study(study, storage, out, of_search=True)
     refuse_given(settings_of(opened))
     found = summary(opened.study_name, settings_of(opened), records(opened), confirmations(opened))
     if as_json:
@@ -71,6 +72,7 @@ def trials(study: str | None, storage: str | None, out: Path, style: str) -> Non
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @study_options
+@artifacts_option
 @trial_options
 @click.option(
     "--data-dir",
@@ -87,6 +89,7 @@ def export(
     study: str | None,
     storage: str | None,
     out: Path,
+    artifacts: str | None,
     trial: int | None,
     choice: str | None,
     data_dir: Path | None,
@@ -96,19 +99,21 @@ def export(
 ) -> None:
     """Write a trial to DIR as model files with a card, checked by loading them again."""
     refuse_several(trial, choice)
-    opened = open_study(study, storage, out)
+    opened = open_study(study, storage, out, of_search=True)
 
     from results.present import forms_table
     from results.storage import settings_of
+    from results.whereabouts import store_of
     from search.data import find
     from search.export import Further
     from search.export import export as export_trial
     from search.progress import say
 
+    store = store_of(opened, out, artifacts)
     data = find(settings_of(opened).dataset, data_dir, say)
     chosen: Any = trial if trial is not None else choice or "best"
     done = export_trial(
-        opened, chosen, out, folder, data, say, Further(fold=fold, int8=int8, c_header=c_header)
+        opened, chosen, store, folder, data, say, Further(fold=fold, int8=int8, c_header=c_header)
     )
     click.echo(
         f"trial {done.trial}, {done.params:,} parameters, {done.test_accuracy:.2f}% of the test "
@@ -126,6 +131,7 @@ def export(
 
 @click.command()
 @study_options
+@artifacts_option
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -140,15 +146,33 @@ def export(
     show_default=True,
     help="Port to serve on; 0: any that is free.",
 )
-def dashboard(study: str | None, storage: str | None, out: Path, host: str, port: int) -> None:
+def dashboard(
+    study: str | None,
+    storage: str | None,
+    out: Path,
+    artifacts: str | None,
+    host: str,
+    port: int,
+) -> None:
     """Browse a study and its trials, also while a search goes on. Ctrl-C ends it."""
     opened = open_study(study, storage, out)
 
+    from results.artifacts import ArtifactStore
+    from results.store import Folder
+    from results.whereabouts import store_of, stores
     from search.dashboard import LOCAL_HOSTS, Server
     from search.progress import say
     from search.publisher import Publisher
 
-    with Server(opened, out, host, port) as server, suppress(KeyboardInterrupt):
+    try:
+        store = store_of(opened, out, artifacts)
+    except NasSearchError as error:
+        if artifacts:
+            raise
+        say(f"without pictures and weights: {error}")
+        store = Folder(out)
+    kept = ArtifactStore(lambda: stores(opened, store, out))
+    with Server(opened, kept, host, port) as server, suppress(KeyboardInterrupt):
         # A study that is running, or was made before there were plots, may not have any yet.
         Publisher(opened, say).publish()
         if host not in LOCAL_HOSTS:

@@ -3,12 +3,12 @@
 import dataclasses
 import time
 
-from results.checkpoint import confirmation_path, save_checkpoint
+from results.checkpoint import confirmation_name, save_checkpoint
 from results.record import Confirmation, TrialRecord
 from results.versions import device_name, versions
+from results.whereabouts import FOLDER_KEY
 from search.context import Context
 from search.events import EpochDone, Finished, Started
-from search.study import FOLDER_KEY
 from search.train import TrainingRun, predict
 
 
@@ -38,7 +38,8 @@ def confirm(context: Context, trial: int, seed: int) -> None:
     with context.lane.active():
         predicted = predict(run.network, context.digits.test).tolist()
     accuracies = [metrics.accuracy for metrics in history]
-    path = confirmation_path(context.study.user_attrs[FOLDER_KEY], trial, seed)
+    store = context.store
+    name = confirmation_name(context.study.user_attrs[FOLDER_KEY], trial, seed)
     outcome = Confirmation(
         trial=trial,
         seed=seed,
@@ -46,14 +47,15 @@ def confirm(context: Context, trial: int, seed: int) -> None:
         sustained=settings.sustained(accuracies),
         train_accuracy=round(history[-1].train_accuracy, 3),
         seconds=round(time.perf_counter() - started, 2),
-        weights=str(path),
+        weights=name,
         device=device_name(context.device),
         precision=context.precision,
         versions=versions(),
         predictions="".join(map(str, predicted)),
+        kept_in=store.place,
     )
     stored = dataclasses.asdict(outcome)
-    save_checkpoint(plan.out / path, run.network, configuration, {**stored, "study": plan.study})
+    save_checkpoint(store, name, run.network, configuration, {**stored, "study": plan.study})
     context.study.set_user_attr(Confirmation.key(trial, seed), stored)
     context.tell(
         Finished(trial, "complete", record.params, outcome.sustained, seed=seed, is_complete=True)

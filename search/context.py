@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from results.store import Store
+from results.whereabouts import store_of
 from search.data import Digits
 from search.events import Event
 from search.lane import Lane
@@ -31,3 +33,8 @@ class Context:
     precision: Precision
     tell: Callable[[Event], None]
     places: Places = field(default_factory=Places)
+
+    @property
+    def store(self) -> Store:
+        """Where the files of the study lie. Raises NasSearchError."""
+        return store_of(self.study, self.plan.out, self.plan.artifacts)

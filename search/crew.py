@@ -11,8 +11,18 @@ from typing import Final, Self
 
 from results.errors import NasSearchError
 from results.handback import MOST_ATTEMPTS
+from results.patience import Patience
 from search import worker
-from search.events import CutOff, Event, Finished, PlaceGivenUp, Started, TaskDone, TaskFailed
+from search.events import (
+    CutOff,
+    Event,
+    Finished,
+    PlaceGivenUp,
+    Started,
+    StorageNoticed,
+    TaskDone,
+    TaskFailed,
+)
 from search.interruption import held_back
 from search.plan import Plan
 from search.study import DeadTrials
@@ -42,8 +52,9 @@ class Crew:
     is whenever one of them dies by itself.
     """
 
-    def __init__(self, plan: Plan, dead: DeadTrials) -> None:
+    def __init__(self, plan: Plan, dead: DeadTrials, patience: Patience | None = None) -> None:
         self.plan = plan
+        self.patience = patience or Patience()
         self._dead = dead
         self._context = multiprocessing.get_context(START_METHOD)
         self._members: list[_Member] = []
@@ -96,6 +107,9 @@ class Crew:
                     waiting.appendleft(event.task)
                 if isinstance(event, TaskDone | PlaceGivenUp):
                     member.tasks.remove(event.task)
+                    continue
+                if isinstance(event, StorageNoticed):
+                    self.patience.notice(event.is_away)
                     continue
                 if isinstance(event, Started):
                     member.training.add((event.trial, event.seed))

@@ -4,7 +4,6 @@ import errno
 import socket
 import threading
 from collections.abc import Container
-from pathlib import Path
 from socketserver import TCPServer, ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -13,11 +12,12 @@ from optuna.storages import _CachedStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from results.artifacts import ArtifactStore
+from results.database import Database
 from results.errors import NasSearchError
 from results.ledger import Ledger, database_of
+from results.whereabouts import FOLDER_KEY
 from search.narrow import in_one_column
 from search.readable import make_readable
-from search.study import FOLDER_KEY
 
 if TYPE_CHECKING:
     import optuna
@@ -31,8 +31,9 @@ class _Readers(_CachedStorage):
     Optuna's own storage reads all trials of a study anew whenever the page asks.
     """
 
-    def __init__(self, database: "optuna.storages.RDBStorage") -> None:
+    def __init__(self, database: Database) -> None:
         super().__init__(database)
+        self._database = database
         self._ledgers: dict[int, tuple[object, Ledger]] = {}
         self._making = threading.Lock()
 
@@ -48,7 +49,7 @@ class _Readers(_CachedStorage):
         with self._making:
             known, ledger = self._ledgers.get(study_id, (None, None))
             if ledger is None or known != study:
-                ledger = Ledger(self._backend, name)
+                ledger = Ledger(self._database, name)
                 self._ledgers[study_id] = study, ledger
         return ledger.get_all_trials(study_id, deepcopy, states)
 
@@ -68,7 +69,9 @@ class Server(ThreadingMixIn, WSGIServer):
 
     daemon_threads = True
 
-    def __init__(self, study: "optuna.Study", out: Path, host: str, port: int) -> None:
+    def __init__(
+        self, study: "optuna.Study", artifacts: ArtifactStore, host: str, port: int
+    ) -> None:
         """Raises NasSearchError if it can't listen there. Port 0: any that is free."""
         from optuna_dashboard import wsgi
 
@@ -80,7 +83,7 @@ class Server(ThreadingMixIn, WSGIServer):
         except OSError as error:
             raise NasSearchError(_why_not(error, host, port)) from None
         make_readable()
-        served = wsgi(_Readers(database_of(study)), artifact_store=ArtifactStore(out))
+        served = wsgi(_Readers(database_of(study)), artifact_store=artifacts)
         self.set_app(in_one_column(served))
 
     def server_bind(self) -> None:

@@ -89,6 +89,8 @@ def drilldown(
     from search.run import train_given
 
     max_params = plan.settings.max_params
+    where = folder or plan.out / "drilldowns" / plan.study
+    where.mkdir(parents=True, exist_ok=True)  # what can't be written shall be known before hours
 
     def ladder_of(found: "list[TrialRecord]") -> "Ladder":
         return climb(goal.configuration, max_params, seeds, found)
@@ -96,7 +98,6 @@ def drilldown(
     ladder = ladder_of(records(train_given(plan, lambda found: ladder_of(found).missing)))
     now = datetime.datetime.now(datetime.UTC)
     made = make_drilldown_report(goal.title, ladder, plan.settings, now)
-    where = folder or plan.out / "drilldowns" / plan.study
     written = [
         *write_report(made, where),
         write_notebook(make_notebook(goal.title, ladder, plan.settings), where),
@@ -160,13 +161,15 @@ def _of_a_study(trial: int | None, choice: str, **options: Any) -> "tuple[Goal, 
     from results.settings import Goal
     from results.storage import settings_of
 
-    opened = open_study(options["study"], options["storage"], options["out"])
+    named = [options[name] for name in ("study", "storage", "out")]
+    opened = open_study(*named, of_search=True)
     settings = settings_of(opened)
     if settings.trials == "given":
         raise NasSearchError(
             f"study {opened.study_name} is no search: name one with --study, or use --from"
         )
-    record = choose(records(opened), settings, choice if trial is None else trial)  # type: ignore
+    chosen: Any = choice if trial is None else trial
+    record = choose(records(opened), settings, chosen)
     title = f"{opened.study_name}, {record.title}"
     return Goal(title=title, configuration=record.configuration), settings
 

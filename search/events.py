@@ -88,4 +88,21 @@ class TaskFailed:
     message: str
 
 
-Event = Started | EpochDone | Finished | CutOff | TimeSpent | TaskDone | PlaceGivenUp | TaskFailed
+@dataclass(frozen=True)
+class StorageNoticed:
+    """The storage can't be reached, and is waited for; or it is back."""
+
+    is_away: bool
+
+
+Event = (
+    Started
+    | EpochDone
+    | Finished
+    | CutOff
+    | TimeSpent
+    | TaskDone
+    | PlaceGivenUp
+    | TaskFailed
+    | StorageNoticed
+)

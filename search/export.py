@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from results.checkpoint import load_checkpoint, write_atomically
+from results.atomic import write_atomically
+from results.checkpoint import load_checkpoint
 from results.errors import NasSearchError
 from results.models.c_source import c_header, constant_bytes, static_bytes
 from results.models.card import model_card
@@ -28,7 +29,9 @@ from results.record import Confirmation, TrialRecord, confirmations, records
 from results.selection import Choice, choose, confirmed
 from results.settings import StudySettings
 from results.storage import settings_of
+from results.store import Store
 from results.versions import versions
+from results.whereabouts import KEPT_IN, refuse_if_missing
 from search.data import MEAN, STD, DataSource, Examples
 from search.verify import Measured, accuracy, measure_in_fresh_process
 
@@ -82,7 +85,7 @@ class Exported:
 def export(
     study: "optuna.Study",
     choice: Choice | int,
-    out: Path,
+    store: Store,
     folder: Path,
     data: DataSource,
     say: Callable[[str], None],
@@ -106,12 +109,14 @@ def export(
     settings = settings_of(study)
     record = choose(records(study), settings, choice)
     runs = confirmations(study).get(record.number, [])
-    weights, weights_from = _weights(record, runs, settings)
-    network, configuration, made = load_checkpoint(out / weights)
+    weights, kept_in, weights_from = _weights(record, runs, settings)
+    refuse_if_missing(store, weights, f"the weights of trial {record.number}", kept_in)
+    file = store.file(weights)
+    network, configuration, made = load_checkpoint(file)
     if configuration != record.configuration:
         raise NasSearchError(
-            f"{out / weights} belongs to another network than trial {record.number}: name the "
-            f"folder the search wrote to with --out"
+            f"{file} belongs to another network than trial {record.number}: name the folder the "
+            f"search wrote to with --out"
         )
     normalisation = Normalisation(MEAN, STD)
     model = PixelNetwork(network, normalisation).eval()
@@ -183,21 +188,21 @@ def export(
 
 def _weights(
     record: TrialRecord, runs: list[Confirmation], settings: StudySettings
-) -> tuple[str, str]:
-    """The weights' file below the output folder, and where they come from in words."""
+) -> tuple[str, str, str]:
+    """The weights' name in the store, its place then, and where they come from in words."""
     if runs:
         first = runs[0]
-        return first.weights, (
+        words = (
             f"after {settings.epochs} epochs on all training images from confirmation seed "
             f"{first.seed} (the lowest seed there is, whatever its accuracy)"
         )
+        return first.weights, first.kept_in, words
     images = {
         "search": "without the validation images",
         "published": "on all training images",
     }[settings.protocol]
-    return record.attributes["checkpoint"], (
-        f"after {settings.epochs} epochs of {record.title}, trained {images}"
-    )
+    words = f"after {settings.epochs} epochs of {record.title}, trained {images}"
+    return record.attributes["checkpoint"], record.attributes.get(KEPT_IN, ""), words
 
 
 def calibration_images(training: Examples) -> "torch.Tensor":

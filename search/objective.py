@@ -10,7 +10,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from torch import AcceleratorError
 
 from results.artifacts import keep_artifacts
-from results.checkpoint import checkpoint_path, save_checkpoint
+from results.checkpoint import checkpoint_name, save_checkpoint
 from results.handback import hand_back
 from results.ledger import write_out
 from results.record import (
@@ -24,12 +24,12 @@ from results.record import (
     trained_attributes,
 )
 from results.versions import device_name, versions
+from results.whereabouts import FOLDER_KEY, KEPT_IN
 from search.clock import Clock, Lap
 from search.context import Context
 from search.events import CutOff, EpochDone, Finished, Started, State
 from search.places import OutOfMemory
 from search.plan import derived_seed
-from search.study import FOLDER_KEY
 from search.train import TrainingRun, full_batches
 from space import Configuration, footprint
 
@@ -72,6 +72,7 @@ class Objective(ABC):
         self._study = context.study
         self._train, self._measured_on = context.digits.split(self._settings.protocol)
         self._folder = context.study.user_attrs[FOLDER_KEY]
+        self._store = context.store
         self._tell = context.tell
         self._register = context.register
         self.clock = Clock()
@@ -129,10 +130,11 @@ class Objective(ABC):
         state: State = "complete" if is_complete else "pruned"
         remark = ""
         if earlier is None:
-            path = checkpoint_path(self._folder, trial.number)
-            attributes["checkpoint"] = str(path)
+            name = checkpoint_name(self._folder, trial.number)
+            attributes["checkpoint"] = name
             about = {**trial.user_attrs, **attributes, "study": self._plan.study}
-            save_checkpoint(self._plan.out / path, run.network, configuration, about)
+            save_checkpoint(self._store, name, run.network, configuration, about)
+            attributes[KEPT_IN] = self._store.place
             if fault := self._keep_pictures(trial, state, about):
                 attributes["pictures_error"] = fault
                 remark = f"without pictures ({fault})"
@@ -153,11 +155,10 @@ class Objective(ABC):
 
         Nothing but a picture is lost by that: not the trial, which took long to train.
         """
-        out = self._plan.out
         record = TrialRecord(trial.number, state, None, trial.params, about)
         try:
             with self.clock.measuring("drawing"):
-                keep_artifacts(trial, record, self._settings, out / about["checkpoint"], out)
+                keep_artifacts(trial, record, self._settings, self._store)
         except (StorageInternalError, UpdateFinishedTrialError):
             raise
         except Exception as error:

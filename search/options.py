@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from results.errors import NasSearchError
+from search.secrets import STORAGE_VARIABLE
 
 if TYPE_CHECKING:
     import optuna
@@ -41,13 +42,17 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--study",
             metavar="NAME",
             help="Name of the study. Searching: made if missing, resumed if it is there (default: "
-            "named after dataset, objective and budget). Elsewhere: default is the newest.",
+            "named after dataset, objective and budget). Elsewhere: default is the newest, or the "
+            "newest search where something is chosen from it.",
         ),
         click.option(
             "--storage",
             metavar="URL",
+            envvar=STORAGE_VARIABLE,
             help="Database of the studies, any URL Optuna takes, such as "
-            "postgresql://user@host/name. Default: an SQLite file in --out.",
+            "postgresql://user@host/name. Default: $NAS_SEARCH_STORAGE, else an SQLite file in "
+            "--out. A password stays off the command line in that variable, in $PGPASSWORD or in "
+            "~/.pgpass.",
         ),
         click.option(
             "--out",
@@ -60,8 +65,22 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return _with(options, command)
 
 
+def artifacts_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option of every command that writes or reads the weights and pictures of a study."""
+    option = click.option(
+        "--artifacts",
+        metavar="PATH_OR_URL",
+        envvar="NAS_SEARCH_ARTIFACTS",
+        show_envvar=True,
+        help="Folder or bucket for weights and pictures that all machines reach, such as "
+        "/mnt/share/nas or s3://bucket/nas (whatever fsspec knows). The study remembers it. "
+        "Default: --out, on each machine its own.",
+    )
+    return _with([option], command)
+
+
 def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that trains: on what data, and with which devices."""
+    """The options of every command that trains: on what data, with which devices, and whereto."""
     options = [
         click.option(
             "--dataset",
@@ -95,6 +114,7 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Number format of training (measuring is always float32); auto: the faster, "
             "measured.",
         ),
+        artifacts_option,
     ]
     return _with(options, command)
 
@@ -123,18 +143,20 @@ def _with(options: Sequence[Callable[..., Any]], command: Callable[..., Any]) ->
     return command
 
 
-def open_study(study: str | None, storage: str | None, out: Path) -> "optuna.Study":
-    """The study of the options, or the newest one; raises NasSearchError if there is none.
+def open_study(
+    study: str | None, storage: str | None, out: Path, *, of_search: bool = False
+) -> "optuna.Study":
+    """The study of the options, or the newest one; with `of_search` the newest that a search made.
+
+    Raises NasSearchError if there is none.
 
     Its trials are read all at once and kept, for a command that looks at them again and again.
     """
     from results.ledger import with_ledger
-    from results.storage import default_url, load_study, open_storage, shown_url, storage_errors
+    from results.storage import default_url, load_study, open_storage
 
-    url = storage or default_url(out)
-    opened = open_storage(url, create=False)
-    with storage_errors(shown_url(url)):
-        return with_ledger(load_study(opened, study))
+    opened = open_storage(storage or default_url(out), create=False)
+    return with_ledger(load_study(opened, study, of_search=of_search))
 
 
 def holds_studies(out: Path) -> bool:
@@ -154,7 +176,7 @@ def report_folder(out: Path, study: str) -> Path:
     return out / "reports" / study
 
 
-RUN_OPTIONS = ("study", "storage", "out", "device", "workers", "precision")
+RUN_OPTIONS = ("study", "storage", "out", "artifacts", "device", "workers", "precision")
 """Options of `study_options` and `training_options` that say how a run is run."""
 
 
@@ -169,10 +191,12 @@ def make_plan(
     device: str,
     workers: int | None,
     precision: str,
+    artifacts: str | None,
     **others: Any,
 ) -> "Plan":
     """The plan of a run, from its options. Raises click.UsageError and NasSearchError."""
     from results.storage import default_url
+    from results.store import full_address
     from search.device import default_workers, resolve_devices
     from search.plan import Plan
 
@@ -188,6 +212,7 @@ def make_plan(
         settings=settings,
         data=data,
         out=out,
+        artifacts=full_address(artifacts) if artifacts else None,
         devices=devices,
         workers=workers or default_workers(devices),
         precision=None if precision == "auto" else precision,  # type: ignore[arg-type]

@@ -27,6 +27,7 @@ class Plan:
     devices: tuple[str, ...]
     workers: int
     precision: Precision | None
+    artifacts: str | None = None
     trials: int = 0
     seed: int = 0
     sampler: str = "random"

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 from results.publish import PLOTS
 from results.record import TIMING_KEY
 from results.settings import SETTINGS_KEY
+from results.whereabouts import KEPT_IN
 
 if TYPE_CHECKING:
     from optuna.study._frozen import FrozenStudy
     from optuna.trial import FrozenTrial
 
-_OF_TRIALS = {"architecture", "recipe", "history", "versions", "worker", "checkpoint"}
+_OF_TRIALS = {"architecture", "recipe", "history", "versions", "worker", "checkpoint", KEPT_IN}
 """What programs read, and people find as pictures and tables: each row would be a page long."""
 
 _OF_STUDIES = (SETTINGS_KEY, f"{TIMING_KEY}:", "confirmation:")

@@ -2,22 +2,25 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
-from results.ledger import refresh, with_ledger
+from results.ledger import refresh
 from results.markdown import count
+from results.patience import PATIENCE_SECONDS, Patience
 from results.record import TIMING_KEY, Given, TrialRecord, confirmations, records
 from results.selection import complete, finalists
-from results.storage import open_storage, shown_url, storage_errors
+from results.storage import open_storage
+from results.storage_url import shown_url
 from search.clock import TimeAccount
 from search.crew import Crew
 from search.events import TimeSpent
-from search.plan import Plan
+from search.plan import Plan, Precision
 from search.precision import precision_for
-from search.progress import Tally, make_display, say, time_line
+from search.progress import Tally, duration, make_display, say, time_line
 from search.publisher import Publisher
-from search.study import SEED_KEY, DeadTrials, make_or_resume, queue
+from search.study import SEED_KEY, DeadTrials, failures, make_or_resume, queue
 from search.task import ConfirmTask, QueueTask, SearchTask, Task
 
 if TYPE_CHECKING:
@@ -37,14 +40,15 @@ def train_given(
 ) -> "optuna.Study":
     """Trains what is missing, asked anew after each round, until nothing is; returns the study.
 
-    Raises NasSearchError if what was missing is missing still after it was worked on.
+    Raises NasSearchError if what was missing has failed when it was worked on.
     """
     with at_work(plan, baselines=False) as (study, crew, publisher):
         before: Sequence[Given] = ()
         while wanted := missing(records(study)):
-            if list(wanted) == list(before):
+            failed = failures(records(study), wanted)
+            if failed and list(wanted) == list(before):
                 raise NasSearchError(
-                    f"{count(len(wanted), 'training')} failed: see the error column of nas-search "
+                    f"{count(len(failed), 'training')} failed: see the error column of nas-search "
                     f"trials --study {plan.study} --format csv, mend the cause and run the same "
                     f"command again"
                 )
@@ -59,10 +63,10 @@ def _train(
     queue(study, wanted)
     refresh(study)
     states = [each.state for each in records(study)]
-    waiting = states.count("waiting")
-    if waiting:
+    going = states.count("waiting") + states.count("running")  # perhaps by others
+    if going:
         done = states.count("complete") + states.count("pruned")
-        tally = Tally(done + waiting, done, compares=False)
+        tally = Tally(done + going, done, compares=False)
         _work(crew, f"train {plan.study}", tally, [QueueTask()] * plan.workers, publisher)
         refresh(study)
 
@@ -75,24 +79,49 @@ def at_work(plan: Plan, *, baselines: bool) -> "Iterator[tuple[optuna.Study, Cre
     back, so that the same plan goes on from there.
     """
     plan.out.mkdir(parents=True, exist_ok=True)
-    with storage_errors(shown_url(plan.storage)):
-        study = make_or_resume(open_storage(plan.storage, create=True), plan, baselines=baselines)
-        begun_with = study.user_attrs[SEED_KEY]
-        if begun_with != plan.seed:
-            say(f"study {plan.study} was begun with --seed {begun_with}, goes on with {plan.seed}")
-        dead = DeadTrials(study)
-        dead.hand_back()
-        if plan.precision is None and "cpu" in plan.devices:
-            precision_for(study, "cpu")  # while no worker disturbs the measurement
-        reader = with_ledger(study)
-        publisher = Publisher(reader, say)
-        try:
-            with Crew(plan, dead) as crew:
-                yield reader, crew, publisher
-        except KeyboardInterrupt:
-            publisher.update_if_quick()
-            raise
-        publisher.publish()
+    shown = f"storage {shown_url(plan.storage)}"
+
+    def notice(is_away: bool) -> None:
+        waits = f"can't be reached: waiting for it, up to {duration(PATIENCE_SECONDS)}"
+        say(f"{shown} {waits if is_away else 'is back'}")
+
+    patience = Patience(PATIENCE_SECONDS, notice)
+    storage = open_storage(plan.storage, create=True, patience=patience)
+    study = make_or_resume(storage, plan, baselines=baselines)
+    begun_with = study.user_attrs[SEED_KEY]
+    if begun_with != plan.seed:
+        say(f"study {plan.study} was begun with --seed {begun_with}, goes on with {plan.seed}")
+    plan = replace(plan, precision=_precision(plan, records(study)))
+    dead = DeadTrials(study)
+    dead.hand_back()
+    if plan.precision is None and "cpu" in plan.devices:
+        precision_for(study, "cpu")  # while no worker disturbs the measurement
+    publisher = Publisher(study, say)
+    try:
+        with Crew(plan, dead, patience=patience) as crew:
+            yield study, crew, publisher
+    except KeyboardInterrupt:
+        publisher.update_if_quick()
+        raise
+    publisher.publish()
+
+
+def _precision(plan: Plan, trials: Sequence[TrialRecord]) -> Precision | None:
+    """The number format to train in: trainings that were given are compared, so they share one.
+
+    Raises NasSearchError if another one was asked for than what is there was trained in.
+    """
+    if plan.settings.trials == "drawn":
+        return plan.precision
+    formats: set[Precision] = {
+        each.attributes["precision"] for each in trials if "precision" in each.attributes
+    }
+    if plan.precision and formats - {plan.precision}:
+        raise NasSearchError(
+            f"study {plan.study} was trained in {' and '.join(sorted(formats))}, which does not "
+            f"compare with {plan.precision}: leave out --precision"
+        )
+    return next(iter(sorted(formats)), plan.precision)
 
 
 def _search(plan: Plan, study: "optuna.Study", crew: Crew, publisher: Publisher) -> None:
@@ -139,11 +168,15 @@ def _work(
     account: TimeAccount | None = None,
 ) -> None:
     with make_display(title, tally, crew.plan.settings.epochs) as display:
-        for event in crew.work(tasks):
-            if isinstance(event, TimeSpent):
-                if account is not None:
-                    account.add(event.seconds)
-            else:
-                display.show(event)
-            # A trial is stored after it is said to be finished, and before its time is said.
-            publisher.update(any_trained=isinstance(event, TimeSpent) and tally.done > 0)
+        try:
+            for event in crew.work(tasks):
+                if isinstance(event, TimeSpent):
+                    if account is not None:
+                        account.add(event.seconds)
+                else:
+                    display.show(event)
+                # A trial is stored after it is said to be finished, and before its time is said.
+                publisher.update(any_trained=isinstance(event, TimeSpent) and tally.done > 0)
+        except KeyboardInterrupt:
+            crew.patience.end()  # who ends a run does not want to wait
+            raise

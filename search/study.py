@@ -9,73 +9,103 @@ from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
 from results.handback import end_and_hand_back
-from results.ledger import database_of
+from results.ledger import Ledger, at_once, refresh, with_ledger
 from results.record import Given, TrialRecord, given_runs
 from results.settings import SETTINGS_KEY
-from results.storage import CREATED_KEY, HEARTBEAT_SECONDS, settings_of
+from results.storage import CREATED_KEY, settings_of
+from results.whereabouts import FOLDER_KEY, settle, store_of
 from search.plan import Plan, derived_seed
 from search.strategy import make_pruner, make_sampler
 from space import baselines_in, configuration, footprint
 
 if TYPE_CHECKING:
     import optuna
+    import psutil
     from optuna.trial import FrozenTrial
 
+    from results.database import Database
+
 WORKER_KEY = "worker"
-FOLDER_KEY = "folder"
 BASELINES_KEY = "baselines"
 SEED_KEY = "seed"
 UNCLAIMED_SECONDS = 60
 
 
-def make_or_resume(
-    storage: "optuna.storages.RDBStorage", plan: Plan, *, baselines: bool
-) -> "optuna.Study":
-    """The study of the plan, ready to be worked on.
+def make_or_resume(storage: "Database", plan: Plan, *, baselines: bool) -> "optuna.Study":
+    """The study of the plan, ready to be worked on, and kept in a ledger.
 
-    May be cut off at any point, and called by several processes at once: what is missing is done by
-    the next call. Raises NasSearchError if a study of that name is about something else.
+    May be cut off at any point, and called by several processes at once: one of them makes it, in
+    one transaction. Raises NasSearchError if a study of that name is about something else.
     """
     import optuna
 
-    study = optuna.create_study(
-        study_name=plan.study, storage=storage, direction="maximize", load_if_exists=True
+    study = with_ledger(
+        optuna.create_study(
+            study_name=plan.study, storage=storage, direction="maximize", load_if_exists=True
+        )
     )
-    if SETTINGS_KEY not in study.user_attrs:
+    at_once(study, lambda: _fill(study, plan, baselines=baselines))
+    return study
+
+
+def _fill(study: "optuna.Study", plan: Plan, *, baselines: bool) -> None:
+    """Adds to a study what it lacks."""
+    attributes = study.user_attrs
+    if SETTINGS_KEY not in attributes:
         if study.get_trials(deepcopy=False):
             raise NasSearchError(
                 f"study {plan.study} was not made by nas-search: choose another name with --study"
             )
         created = datetime.datetime.now(datetime.UTC).isoformat()
-        study.set_metric_names([f"{plan.settings.objective}_score"])
-        study.set_user_attr(CREATED_KEY, created)
         # Not the name alone: a study of the same name in another database has other weights.
         token = derived_seed(created, plan.study, os.getpid())
-        study.set_user_attr(FOLDER_KEY, f"{plan.study}-{token:08x}")
-        study.set_user_attr(BASELINES_KEY, "wanted" if baselines else "left out")
-        study.set_user_attr(SEED_KEY, plan.seed)
-        study.set_user_attr(SETTINGS_KEY, plan.settings.model_dump(mode="json"))
+        folder = f"{plan.study}-{token:08x}"
+        settle(study, folder, plan.artifacts)
+        attributes = {
+            CREATED_KEY: created,
+            FOLDER_KEY: folder,
+            BASELINES_KEY: "wanted" if baselines else "left out",
+            SEED_KEY: plan.seed,
+            SETTINGS_KEY: plan.settings.model_dump(mode="json"),
+        }
+        study.set_metric_names([f"{plan.settings.objective}_score"])
+        for key, value in attributes.items():
+            study.set_user_attr(key, value)
     settings_of(study).refuse_if_different(plan.settings, plan.study)
-    if study.user_attrs[BASELINES_KEY] == "wanted":
+    store_of(study, plan.out, plan.artifacts)
+    if attributes[BASELINES_KEY] == "wanted":
         for params in baselines_in(plan.settings.space):
             if footprint(configuration(params).architecture).params < plan.settings.max_params:
                 study.enqueue_trial(params, skip_if_exists=True)
         study.set_user_attr(BASELINES_KEY, "queued")
-    return study
 
 
 def queue(study: "optuna.Study", wanted: Iterable[Given]) -> None:
-    """Queues what is wanted in its order, without what the study has, trained or to be trained."""
+    """Queues what is wanted in its order, without what the study has, trained or to be trained.
+
+    What an earlier command left in the queue and nobody wants now is taken out, unless others are
+    at work on the study. The study is kept in a ledger. Of several processes at once each sees what
+    the other queued.
+    """
     from optuna.trial import TrialState
 
-    there = set()
-    for trial in study.get_trials(deepcopy=False):
-        given = Given.of(trial.user_attrs)
-        if given is not None and trial.state != TrialState.FAIL:
-            there.add((given.configuration, given.seed))
-    for each in wanted:
-        if (each.configuration, each.seed) not in there:
+    def add() -> None:
+        trials = study.get_trials(deepcopy=False)
+        alone = not any(trial.state == TrialState.RUNNING for trial in trials)
+        lacking = {(each.configuration, each.seed): each for each in wanted}
+        keys = set(lacking)
+        for trial in trials:
+            given = Given.of(trial.user_attrs)
+            if given is None or trial.state == TrialState.FAIL:
+                continue
+            key = (given.configuration, given.seed)
+            if trial.state == TrialState.WAITING and alone and key not in keys:
+                study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            lacking.pop(key, None)
+        for each in lacking.values():
             study.enqueue_trial({}, user_attrs=each.attributes())
+
+    at_once(study, add)
 
 
 def untrained(records: Iterable[TrialRecord], wanted: Iterable[Given]) -> list[Given]:
@@ -84,14 +114,20 @@ def untrained(records: Iterable[TrialRecord], wanted: Iterable[Given]) -> list[G
     return [each for each in wanted if each.seed not in trained.get(each.configuration, {})]
 
 
-def load(storage: "optuna.storages.RDBStorage", plan: Plan) -> "optuna.Study":
+def failures(records: Iterable[TrialRecord], wanted: Iterable[Given]) -> list[TrialRecord]:
+    """The trials that failed to train what is wanted."""
+    keys = {(each.configuration, each.seed) for each in wanted}
+    failed = [each for each in records if each.state == "failed"]
+    given = [(each, Given.of(each.attributes)) for each in failed]
+    return [each for each, own in given if own and (own.configuration, own.seed) in keys]
+
+
+def load(storage: "Database", plan: Plan) -> "optuna.Study":
     """The study of the plan with its sampler and pruner, for a process that works on it.
 
     Threads of the process share it.
     """
     import optuna
-
-    from results.ledger import Ledger
 
     marks = {WORKER_KEY: this_worker(), "dataset": plan.settings.dataset}
     return optuna.load_study(
@@ -106,7 +142,14 @@ def this_worker() -> str:
     """Names this process so that another on the same machine can tell whether it still lives."""
     import psutil
 
-    return f"{_this_host()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+    return f"{_this_host()}/{os.getpid()}/{_started(psutil.Process()):.2f}"
+
+
+def _started(process: "psutil.Process") -> float:
+    """Seconds from the machine's start to that of the process: the clock may be set meanwhile."""
+    import psutil
+
+    return float(process.create_time() - psutil.boot_time())
 
 
 def _this_host() -> str:
@@ -123,12 +166,12 @@ class DeadTrials:
 
     A process of this machine is looked for; one of another machine ends through its heartbeat. A
     trial that never said whose it is is dead when it has been seen so for `UNCLAIMED_SECONDS`.
+    The study is kept in a ledger.
     """
 
     def __init__(self, study: "optuna.Study") -> None:
         self._study = study
         self._unclaimed_since: dict[int, float] = {}
-        self._last_look = -float("inf")
 
     def hand_back(self, *, blamed: bool = False) -> None:
         """Call it again and again; safe from several processes at once.
@@ -137,17 +180,12 @@ class DeadTrials:
         """
         from optuna.trial import TrialState
 
-        stale = self._stale()
+        assert isinstance(self._study._storage, Ledger)
+        refresh(self._study)
+        stopped = self._study._storage.take_stopped()
         for trial in self._study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            if trial._trial_id in stale or self._is_dead(trial):
+            if trial._trial_id in stopped or self._is_dead(trial):
                 end_and_hand_back(self._study, trial.number, blamed=blamed)
-
-    def _stale(self) -> set[int]:
-        """Trials without a heartbeat; looked for now and then."""
-        if time.monotonic() - self._last_look < HEARTBEAT_SECONDS:
-            return set()
-        self._last_look = time.monotonic()
-        return set(database_of(self._study)._get_stale_trial_ids(self._study._study_id))
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:
         import psutil
@@ -162,6 +200,6 @@ class DeadTrials:
         try:
             process = psutil.Process(int(pid))
             alive = process.status() != psutil.STATUS_ZOMBIE
-            return not alive or abs(process.create_time() - float(created)) > 1
+            return not alive or abs(_started(process) - float(created)) > 1
         except psutil.NoSuchProcess:
             return True

@@ -19,10 +19,19 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
-from results.storage import open_storage, shown_url, storage_errors
+from results.patience import PATIENCE_SECONDS, Patience
+from results.storage import open_storage
 from search import study as studies
 from search.device import prepare_thread
-from search.events import CutOff, Event, PlaceGivenUp, TaskDone, TaskFailed, TimeSpent
+from search.events import (
+    CutOff,
+    Event,
+    PlaceGivenUp,
+    StorageNoticed,
+    TaskDone,
+    TaskFailed,
+    TimeSpent,
+)
 from search.places import OutOfMemory, Places
 from search.plan import Plan
 from search.study import DeadTrials
@@ -47,7 +56,9 @@ def make_context(
     from search.precision import precision_for
     from search.register import Register
 
-    study = studies.load(open_storage(plan.storage, create=False), plan)
+    patience = Patience(PATIENCE_SECONDS, lambda is_away: tell(StorageNoticed(is_away)))
+    storage = open_storage(plan.storage, create=False, patience=patience, waits=True)
+    study = studies.load(storage, plan)
     return Context(
         plan=plan,
         study=study,
@@ -103,9 +114,8 @@ class Worker:
             task = self._tasks.get()
             ended: Event | None
             try:
-                with storage_errors(shown_url(self._plan.storage)):
-                    context = context or self._context()
-                    run(context, task)
+                context = context or self._context()
+                run(context, task)
                 ended = TaskDone(task)
             except OutOfMemory as error:
                 context = None  # and with it what its lane holds

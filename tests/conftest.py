@@ -12,6 +12,9 @@ import hypothesis
 import pytest
 import torch
 
+from tests.postgres import postgres as postgres
+from tests.postgres import postgres_url as postgres_url
+
 # Tests run side by side, a process each: more threads would only get in each other's way.
 torch.set_num_threads(1)
 
@@ -65,7 +68,7 @@ def command(arguments: Sequence[str]) -> list[str]:
 
 def environment(folder: Path) -> dict[str, str]:
     """Nothing of the person's own data or cache; one thread a process."""
-    kept = {name: value for name, value in os.environ.items() if name != "NAS_SEARCH_DATA"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("NAS_SEARCH_")}
     return {
         **kept,
         "XDG_CACHE_HOME": str(folder / "cache"),

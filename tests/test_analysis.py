@@ -14,6 +14,7 @@ from scipy import stats
 from results.intervals import (
     difference_interval,
     mean_interval,
+    scatter_of,
     share_interval,
     standard_error,
     values_needed,
@@ -52,6 +53,35 @@ def test_intervals_are_those_of_the_textbooks() -> None:
     assert difference_interval(values, others[:1], 0.01) is None
     assert share_interval(3, 3) == pytest.approx((0.4385, 1.0), abs=1e-4)
     assert standard_error(99.4, 10_000) == pytest.approx(0.0772, abs=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_an_interval_with_the_scatter_of_others_holds_as_often_as_it_says(share: float) -> None:
+    """Of 20 groups of three some scatter eight times as much; the first two are compared."""
+    generator = np.random.default_rng(0)
+    held = narrower = 0
+    for _ in range(300):
+        sds = np.where(generator.random(20) < share, 0.4, 0.05)
+        groups = [list(generator.normal(99, sd, 3)) for sd in sds]
+        scatter = scatter_of(groups, 0.01)
+        low, high = difference_interval(*groups[:2], 0.01, scatter=scatter) or (0, 0)
+        alone = difference_interval(*groups[:2], 0.01) or (0, 0)
+        held += low < 0 < high
+        narrower += high - low < alone[1] - alone[0]
+    assert 0.93 <= held / 300 <= 0.98
+    assert narrower > 200
+
+
+def test_what_scatters_far_more_than_others_is_judged_by_itself() -> None:
+    alike = [[99.0, 99.1, 99.2], [98.9, 99.0, 99.1], [99.1, 99.2, 99.3], [98.8, 99.0, 99.1]]
+    broken = [10.0, 10.0, 52.5]
+    scatter = scatter_of([*alike, broken], 0.01)
+    assert scatter is not None
+    assert scatter.moderated(600.0, 2) == (600.0, 2)
+    assert scatter_of(alike[:2], 0.01) is None
+    one = difference_interval(broken, alike[0], 0.01, scatter=scatter)
+    other = difference_interval(broken, alike[0], 0.01)
+    assert one == pytest.approx(other, rel=0.01)
 
 
 def test_equal_values_are_no_certainty() -> None:

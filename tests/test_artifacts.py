@@ -7,12 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from optuna.artifacts import get_all_artifact_meta
+from optuna.artifacts.exceptions import ArtifactNotFound
 from PIL import Image
 
 from results.artifacts import ArtifactStore
 from results.record import records
 from results.storage import default_url, load_study, open_storage
+from results.store import Folder
 from tests.conftest import CommandLine
 
 NAMES = ["epochs.csv", "learning-curve.png", "network.png"]
@@ -21,7 +24,7 @@ NAMES = ["epochs.csv", "learning-curve.png", "network.png"]
 def test_every_trained_trial_has_its_pictures_table_and_weights(finished: CommandLine) -> None:
     out = finished.folder / "runs"
     study = load_study(open_storage(default_url(out), create=False), None)
-    store = ArtifactStore(out)
+    store = ArtifactStore(lambda: [Folder(out)])
     for trial, record in zip(study.trials, records(study), strict=True):
         kept = {
             each.filename: each for each in get_all_artifact_meta(trial, storage=study._storage)
@@ -50,16 +53,26 @@ def test_nothing_is_left_half_drawn(finished: CommandLine) -> None:
     assert len(list(folder.iterdir())) == 4 * 4
 
 
-def test_what_can_not_be_linked_is_copied(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path)
-    store.write("first", io.BytesIO(b"from memory"))
-    assert store.open_reader("first").read() == b"from memory"
-    source = tmp_path / "weights"
-    source.write_bytes(b"weights")
-    with source.open("rb") as file:
-        store.write("second", file)
-    source.unlink()
-    assert store.open_reader("second").read() == b"weights"
+def test_artifacts_are_looked_for_in_every_store(tmp_path: Path) -> None:
+    first, second = Folder(tmp_path / "first"), Folder(tmp_path / "second")
+    one, both = ArtifactStore(lambda: [second]), ArtifactStore(lambda: [first, second])
+    one.write("abc", io.BytesIO(b"picture"))
+    assert both.open_reader("abc").read() == b"picture"
+    both.write("def", io.BytesIO(b"added in the browser"))
+    with pytest.raises(ArtifactNotFound):
+        one.open_reader("def")
+    both.remove("abc")
+    with pytest.raises(ArtifactNotFound):
+        both.remove("abc")
+
+
+def test_an_artifact_can_not_lead_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "secret").touch()
+    store = ArtifactStore(lambda: [Folder(tmp_path)])
+    for leads in ("../secret", str(tmp_path / "secret")):
+        with pytest.raises(ArtifactNotFound):
+            store.remove(leads)
+    assert (tmp_path / "secret").exists()
 
 
 def test_time_for_drawing_is_accounted_for(finished: CommandLine) -> None:

@@ -21,13 +21,13 @@ from optuna_dashboard import get_note, save_note
 from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from results import publish as publishing
-from results.ledger import Ledger, with_ledger
+from results.ledger import Ledger, at_once, with_ledger
 from results.publish import PLOTS, publish
 from results.record import records
 from results.storage import default_url, load_study, open_storage
+from results.whereabouts import FOLDER_KEY
 from search.dashboard import _Readers
 from search.publisher import FEWEST_SECONDS, Publisher
-from search.study import FOLDER_KEY
 from tests.conftest import CommandLine
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -248,15 +248,14 @@ def test_two_that_publish_at_once_take_turns(tmp_path: Path) -> None:
         optuna.load_study(study_name="shared", storage=Ledger(storage, "shared")) for _ in range(2)
     )
 
-    def publish_long() -> None:
-        with theirs._storage.at_once():  # type: ignore[attr-defined]
-            save_note(theirs, "b" * 9_000)
+    other = threading.Thread(target=at_once, args=(theirs, lambda: save_note(theirs, "b" * 9_000)))
 
-    other = threading.Thread(target=publish_long)
-    with ours._storage.at_once():  # type: ignore[attr-defined]
+    def publish_short() -> None:
         other.start()
         time.sleep(0.3)
         save_note(ours, "a")
+
+    at_once(ours, publish_short)
     other.join()
     assert get_note(theirs) == "b" * 9_000
 
@@ -390,9 +389,16 @@ def test_a_study_is_published_in_one_transaction(reader: optuna.Study) -> None:
 def test_what_fails_midway_writes_nothing(reader: optuna.Study) -> None:
     ledger = reader._storage
     assert isinstance(ledger, Ledger)
-    with pytest.raises(KeyboardInterrupt), ledger.at_once():
+
+    def interrupted() -> None:
         ledger.set_study_system_attr(reader._study_id, "half", 1)
+        reader.enqueue_trial({})
         raise KeyboardInterrupt
+
+    trials = len(reader.trials)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.at_once(interrupted)
+    assert len(reader.trials) == trials
     assert "half" not in ledger.get_study_system_attrs(reader._study_id)
     ledger.set_study_system_attr(reader._study_id, "whole", 1)
     assert ledger.get_study_system_attrs(reader._study_id)["whole"] == 1

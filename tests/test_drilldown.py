@@ -29,7 +29,10 @@ def test_a_ladder_is_trained_once_and_reported_by_whoever_asks(nas_search: Comma
     assert report.returncode == 0, report.stderr
     assert report.stdout.splitlines()[0] == headline
     assert "## Rung 2: + global average pooling" in (there / "report.md").read_text()
-    assert "is no search" in nas_search("drilldown", "--best", "--dry-run").stderr
+    assert "no search here yet" in nas_search("drilldown", "--best", "--dry-run").stderr
+    assert "no search here yet" in nas_search("best").stderr
+    other = nas_search("drilldown", *SHORT, "--precision", "bfloat16")
+    assert "was trained in float32" in other.stderr
 
 
 def test_a_dry_run_says_what_it_would_take(nas_search: CommandLine) -> None:

@@ -60,6 +60,7 @@ def run(
         **Given(name_of(frozenset(names)), seed, configuration).attributes(),
         **drawn_attributes(configuration, footprint(configuration.architecture)),
         **trained_attributes(history, SETTINGS, images_per_epoch=50_000),
+        "precision": "bfloat16",
         **({"reason": "diverged in epoch 1"} if diverged else {}),
     }
     return TrialRecord(0, "pruned" if diverged else "complete", None, {}, attributes)
@@ -118,7 +119,7 @@ def test_the_headline_says_what_brought_most(whole: Ladder) -> None:
     assert headline(whole, SETTINGS) == (
         f"BatchNorm brought most, from {first:.2f} to {second:.2f}% sustained. 5 changes "
         f"together: from {first:.2f} to {last:.2f}% "
-        f"({of_sustained(whole.rungs[-1].here, whole.rungs[0].here, SETTINGS).evidence})."
+        f"({of_sustained(whole, whole.rungs[-1].here, whole.rungs[0].here, SETTINGS).evidence})."
     )
     assert headline(whole, SETTINGS) in report(whole)
 
@@ -299,7 +300,7 @@ def test_the_charts_show_every_seed_and_every_ingredient(whole: Ladder) -> None:
     worth = worth_chart(whole, SETTINGS)
     (intervals,) = [each for each in worth.marks if isinstance(each, Intervals)]
     assert len(intervals.middle) == len(PARTS)
-    assert worth.summary.startswith("3 of 5")
+    assert worth.summary.endswith("3 of 5 ingredients.")
     assert not worth_chart(ladder([], 1), SETTINGS).marks
 
 
@@ -335,7 +336,7 @@ print(json.dumps([
 ]))
 """
     script = tmp_path / "notebook.py"
-    script.write_text("\n\n".join([*cells, last]).replace("EPOCHS = 2 ", "EPOCHS = 1 "))
+    script.write_text("\n\n".join([*cells, last]).replace("EPOCHS = 2\n", "EPOCHS = 1\n"))
     root = str(Path(__file__).resolve().parents[1])
     done = subprocess.run(
         [sys.executable, str(script)],
@@ -347,7 +348,7 @@ print(json.dumps([
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (means, params), epochs, made, factor = json.loads(done.stdout)
+    (means, params), epochs, made, factor = json.loads(done.stdout.splitlines()[-1])
     assert means == pytest.approx([each.here.mean for each in whole.rungs], abs=1e-3)
     assert params == [each.here.params for each in whole.rungs]
     assert epochs == [1, 1]

@@ -7,13 +7,14 @@ import pytest
 
 from results.errors import NasSearchError
 from results.handback import end_and_hand_back
+from results.ledger import with_ledger
 from results.record import Given, TrialRecord, records
 from results.settings import StudySettings
 from results.storage import default_url, load_study, open_storage
 from search.data import DataSource
 from search.plan import Plan
 from search.run import run, train_given
-from search.study import queue, untrained
+from search.study import make_or_resume, queue, untrained
 from space import SearchSpace, baseline
 from tests.plans import make_plan
 
@@ -94,7 +95,7 @@ def test_the_published_protocol_measures_on_the_test_images(trained: list[TrialR
 
 def test_what_was_cut_off_keeps_its_configuration(tmp_path: Path) -> None:
     storage = open_storage(default_url(tmp_path), create=True)
-    study = optuna.create_study(study_name="given", storage=storage)
+    study = with_ledger(optuna.create_study(study_name="given", storage=storage))
     study.set_user_attr("settings", plan(tmp_path).settings.model_dump(mode="json"))
     queue(study, [Given("small", 7, SMALL)])
     end_and_hand_back(study, study.ask().number, blamed=True)
@@ -109,3 +110,18 @@ def test_a_search_does_not_go_on_in_a_study_of_given_trials(tmp_path: Path) -> N
     train(tmp_path, [])
     with pytest.raises(NasSearchError, match="made by another command"):
         run(plan(tmp_path, trials="drawn", protocol="search"), baselines=False)
+
+
+def test_what_an_earlier_command_left_is_not_trained_by_the_next(tmp_path: Path) -> None:
+    study = make_or_resume(
+        open_storage(default_url(tmp_path), create=True), plan(tmp_path), baselines=False
+    )
+    queue(study, [Given("other", seed, OTHER) for seed in range(3)])
+    found = records(train(tmp_path, [Given("small", 0, SMALL)]))
+    assert [each.state for each in found] == ["cut off"] * 3 + ["complete"]
+    queue(study, [Given("other", 0, OTHER)])
+    study.ask()
+    queue(study, [Given("small", 1, SMALL)])
+    queue(study, [Given("other", 1, OTHER)])
+    states = [each.state for each in records(study)][4:]
+    assert states == ["running", "waiting", "waiting"]  # others are at work: it may be theirs

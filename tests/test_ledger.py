@@ -29,9 +29,13 @@ SPACE = {
 MARKS = {"worker": "me"}
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    url = default_url(tmp_path)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a study in a database of each kind."""
+    if request.param == "sqlite":
+        url = default_url(tmp_path)
+    else:
+        url = request.getfixturevalue("postgres_url")
     optuna.create_study(study_name="one", storage=open_storage(url, create=True))
     return url
 

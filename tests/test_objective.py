@@ -14,6 +14,8 @@ from results.checkpoint import load_checkpoint
 from results.errors import NasSearchError
 from results.record import TrialRecord, confirmations, records
 from results.settings import StudySettings
+from results.store import open_store
+from results.whereabouts import settle
 from search import objective as module
 from search.confirm import confirm
 from search.context import Context
@@ -30,6 +32,7 @@ from search.worker import FAILURES_IN_A_ROW, _give_up_if_hopeless
 from space import BASELINES, Configuration, SearchSpace
 from space.network import build_network
 from tests.plans import make_plan
+from tests.stores import Failing
 
 
 @pytest.fixture(scope="module")
@@ -201,6 +204,27 @@ def test_full_disk_ends_the_run_and_hands_the_trial_back(bench: Bench) -> None:
     again = records(bench.study)[-1]
     assert again.state == "complete"
     assert again.attributes["retry_of"] == 0
+
+
+def test_a_bucket_that_fails_ends_the_run_and_hands_the_trial_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(bench.study, "bench", "failing://bucket")
+    objective = SearchObjective(bench.context)
+    monkeypatch.setattr(module, "TrainingRun", Poor)
+    bench.study.enqueue_trial(SMALL)
+    with monkeypatch.context() as patched:
+        patched.setattr(Failing, "fault", RuntimeError("no route to the bucket"))
+        with pytest.raises(OSError, match="no route to the bucket"):
+            bench.study.optimize(objective, n_trials=1, catch=(TrialError,))
+    assert [each.state for each in records(bench.study)] == ["cut off", "waiting"]
+    bench.study.optimize(objective, n_trials=1)
+    again = records(bench.study)[-1]
+    assert again.was_trained
+    assert again.attributes["kept_in"] == "failing://bucket"
+    assert "pictures_error" not in again.attributes
+    load_checkpoint(open_store("failing://bucket").file(again.attributes["checkpoint"]))
+    assert list(bench.plan.out.iterdir()) == []
 
 
 def test_pruned_trial_keeps_its_history(

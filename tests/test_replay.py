@@ -32,6 +32,7 @@ def run(number: int, name: str, seed: int, accuracies: list[float]) -> TrialReco
         **Given(name, seed, configuration).attributes(),
         "name": name,
         "seed": seed,
+        "precision": "float32",
         **drawn_attributes(configuration, footprint(configuration.architecture)),
         **trained_attributes(history, SETTINGS, images_per_epoch=60_000),
     }
@@ -63,7 +64,7 @@ def test_the_report_shows_every_network_and_its_assumptions() -> None:
     made = make_replay_report(
         "again", RUNS, SETTINGS, datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
     )
-    assert headline(replayed(RUNS)) in made.markdown
+    assert headline(replayed(RUNS), SETTINGS) in made.markdown
     assert "2 came within" in made.headline
     assert "## 1.3: fewer early channels" in made.markdown
     assert PUBLISHED["2.2"].reconstruction in made.markdown
@@ -74,7 +75,7 @@ def test_the_report_shows_every_network_and_its_assumptions() -> None:
 
 
 def test_nothing_trained_is_said() -> None:
-    assert replay_markdown([], SETTINGS) == headline([]) == "Nothing is trained yet."
+    assert replay_markdown([], SETTINGS) == headline([], SETTINGS) == "Nothing is trained yet."
 
 
 def test_the_list_is_what_was_published(nas_search: CommandLine) -> None:
@@ -122,5 +123,6 @@ def test_a_replay_goes_on_where_it_stopped(nas_search: CommandLine) -> None:
     assert "published network" in report.stdout
     text = Path(nas_search.folder / "here" / "report.md").read_text()
     assert "4.2" in text
-    assert "nothing is chosen" in nas_search("best").stderr
-    assert "test accuracies" in nas_search("trials").stdout
+    assert "nothing is chosen from it" in nas_search("best").stderr
+    assert "test accuracies" in (listed := nas_search("trials").stdout)
+    assert "4.2" in listed

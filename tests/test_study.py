@@ -10,15 +10,15 @@ from typing import Any
 
 import optuna
 import pytest
-import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState, create_trial
 
+from results.database import HEARTBEAT_SECONDS
 from results.errors import NasSearchError
 from results.handback import MOST_ATTEMPTS, end_and_hand_back, hand_back
-from results.ledger import database_of, with_ledger
+from results.ledger import with_ledger
 from results.record import Confirmation, State, TrialRecord
 from results.selection import confirmed, finalists, most_accurate, smallest_holding
 from results.settings import FORMAT, StudySettings
@@ -123,7 +123,7 @@ def test_confirmation_is_summed_up_over_seeds() -> None:
 @pytest.fixture
 def study(tmp_path: Path) -> optuna.Study:
     storage = open_storage(default_url(tmp_path), create=True)
-    made = optuna.create_study(storage=storage, direction="maximize")
+    made = with_ledger(optuna.create_study(storage=storage, direction="maximize"))
     made.set_user_attr("settings", settings().model_dump(mode="json"))
     return made
 
@@ -164,17 +164,23 @@ def test_trials_of_other_machines_are_left_to_their_heartbeat(study: optuna.Stud
     assert study.trials[0].state == TrialState.RUNNING
 
 
-def test_a_trial_without_a_heartbeat_is_handed_back(study: optuna.Study) -> None:
+def test_a_trial_without_a_heartbeat_is_handed_back(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study.enqueue_trial(BASELINES["1.3"])
-    ledger = with_ledger(study)
-    ledger.ask().set_user_attr("worker", "elsewhere/1/1.00")
-    with database_of(study).engine.begin() as connection:
-        long_ago = "UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'"
-        connection.execute(sqlalchemy.text(long_ago))
-    optuna.storages.fail_stale_trials(ledger)  # as Optuna does before it asks
-    assert study.trials[0].state == TrialState.RUNNING
-    DeadTrials(ledger).hand_back()
-    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+    begun = study.ask()
+    begun.set_user_attr("worker", "elsewhere/1/1.00")
+    watching = with_ledger(study)
+    dead = DeadTrials(watching)
+    dead.hand_back()
+    later = time.monotonic()
+    for _ in range(4):  # looks, with the same heartbeat at each
+        later += HEARTBEAT_SECONDS + 1
+        monkeypatch.setattr("results.pulse.time.monotonic", lambda now=later: now)
+        optuna.storages.fail_stale_trials(watching)  # as Optuna does before it asks
+        assert watching.trials[0].state == TrialState.RUNNING
+        dead.hand_back()
+    assert [trial.state for trial in watching.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
 def test_a_trial_that_never_said_whose_it_is_is_given_time(
@@ -233,7 +239,7 @@ def test_a_trial_is_ended_and_queued_again_or_neither(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("results.handback.rows.insert_trial", killed)
+        patched.setattr("results.ledger.rows.insert_trial", killed)
         with pytest.raises(KeyboardInterrupt):
             end_and_hand_back(study, number, blamed=False)
     assert [trial.state for trial in study.trials] == [TrialState.RUNNING]
@@ -263,11 +269,10 @@ def test_a_budget_too_tight_for_the_space_is_refused() -> None:
 
 
 class OneStudy:
-    """A storage in memory and a plan for a study in it."""
+    """A storage in a folder and a plan for a study in it."""
 
-    def __init__(self, **changes: Any) -> None:
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.storage: Any = optuna.storages.InMemoryStorage()
+    def __init__(self, out: Path, **changes: Any) -> None:
+        self.storage = open_storage(default_url(out), create=True)
         self.plan = make_plan(
             Plan, study="one", settings=settings(**changes), sampler="tpe", pruner="halving"
         )
@@ -277,9 +282,10 @@ class OneStudy:
 
 
 def test_baselines_are_queued_once_also_after_an_interruption(
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    one = OneStudy()
+    one = OneStudy(tmp_path)
     whole = optuna.Study.enqueue_trial
     queued = []
 
@@ -299,14 +305,14 @@ def test_baselines_are_queued_once_also_after_an_interruption(
         assert [trial.system_attrs["fixed_params"] for trial in study.trials] == feasible
 
 
-def test_a_study_made_without_baselines_never_gets_them() -> None:
-    one = OneStudy()
+def test_a_study_made_without_baselines_never_gets_them(tmp_path: Path) -> None:
+    one = OneStudy(tmp_path)
     one.open(baselines=False)
     assert one.open(baselines=True).trials == []
 
 
-def test_a_study_about_another_space_is_refused() -> None:
-    one = OneStudy()
+def test_a_study_about_another_space_is_refused(tmp_path: Path) -> None:
+    one = OneStudy(tmp_path)
     one.open()
     dimensions = {**one.plan.settings.space.dimensions, "head": Choice(choices=("gap_conv",))}
     space = SearchSpace(max_params=10_000, dimensions=dimensions)
@@ -315,15 +321,15 @@ def test_a_study_about_another_space_is_refused() -> None:
         one.open()
 
 
-def test_a_study_of_another_program_is_refused() -> None:
-    one = OneStudy()
+def test_a_study_of_another_program_is_refused(tmp_path: Path) -> None:
+    one = OneStudy(tmp_path)
     optuna.create_study(study_name="one", storage=one.storage, direction="maximize").ask()
     with pytest.raises(NasSearchError, match="not made by nas-search"):
         one.open()
 
 
-def test_a_study_of_a_newer_version_is_refused() -> None:
-    one = OneStudy()
+def test_a_study_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    one = OneStudy(tmp_path)
     stored = {**settings().model_dump(mode="json"), "format": FORMAT + 1, "unheard_of": 1}
     one.open().set_user_attr("settings", stored)
     with pytest.raises(NasSearchError, match="newer nas-search"):
@@ -374,10 +380,12 @@ def test_trial_that_another_process_ended_meanwhile_does_not_end_the_search(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What `optimize` raises when its trial was told by others, with the storage of a worker."""
-    one = OneStudy()
-    storage = open_storage(default_url(tmp_path), create=True)
-    make_or_resume(storage, one.plan, baselines=False)
-    ours, theirs = load(storage, one.plan), optuna.load_study(study_name="one", storage=storage)
+    one = OneStudy(tmp_path)
+    one.open(baselines=False)
+    ours, theirs = (
+        load(one.storage, one.plan),
+        optuna.load_study(study_name="one", storage=one.storage),
+    )
 
     def objective(trial: optuna.Trial) -> float:
         theirs.tell(trial.number, state=optuna.trial.TrialState.FAIL)

@@ -79,6 +79,7 @@ def worth_chart(ladder: Ladder, settings: StudySettings) -> Chart:
     intervals = [each.interval or (each.points, each.points) for each in effects]
     low, high = zip(*intervals, strict=True)
     widest = max(WIDEST, 2 * statistics.median(abs(each.points) for each in effects))
+    limits = (max(-widest, min(0.0, *low) - 0.05), min(widest, max(0.0, *high) + 0.05))
     of_one = all(each.interval is None for each in effects)
     clear = sum(each.is_clear for each in effects)
     label = (
@@ -90,22 +91,23 @@ def worth_chart(ladder: Ladder, settings: StudySettings) -> Chart:
         title=title,
         x=Axis(
             "points of sustained accuracy",
-            limits=(max(-widest, min(0.0, *low) - 0.05), min(widest, max(0.0, *high) + 0.05)),
+            limits=limits,
         ),
         y=Axis(categories=tuple(f"{each.words} {effect.points:+.2f}" for each, _, effect in found)),
         marks=(
             Rule(0, "no difference", axis="x"),
             Intervals(
                 low=low,
-                middle=[each.points for each in effects],
+                middle=[min(max(each.points, limits[0]), limits[1]) for each in effects],
                 high=high,
                 positions=range(len(found)),
                 label=label,
                 names=[f"{each.words}: {effect.cell}" for each, _, effect in found],
             ),
         ),
-        summary=f"{clear} of {count(len(found), 'ingredient')} make a difference that is clear.",
-        subtitle=f"To the right: it helps. Cut off at {widest:.3g} points."
+        summary=f"A clear difference: {clear} of {count(len(found), 'ingredient')}.",
+        subtitle=f"To the right: it helps. Cut off at {widest:.3g} points, with what lies beyond "
+        f"at the edge."
         if max(map(abs, (*low, *high))) > widest
         else "To the right: it helps.",
     )

@@ -29,7 +29,7 @@ def seeds_chart(runs: Sequence[Run], settings: StudySettings) -> Chart:
         Line(
             range(1, len(run.accuracies) + 1),
             run.accuracies,
-            f"seed {run.seed}: {run.sustained:.2f}%" if place < len(COLOURS) else "",
+            f"seed {run.seed}: sustains {run.sustained:.2f}%" if place < len(COLOURS) else "",
             COLOURS[place] if place < len(COLOURS) else GREY,
             dots=DOTS,
             name=f"seed {run.seed}",

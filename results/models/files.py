@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from results.checkpoint import write_atomically
+from results.atomic import write_atomically
 from results.models.memory import buffers, peak
 from results.models.onnx_int8 import int8_onnx, int8_onnx_activation_bytes
 from results.models.pixels import Normalisation, PixelNetwork

@@ -10,7 +10,7 @@ from results.difference import Difference, of_sustained, step, worths
 from results.intervals import CONFIDENCE
 from results.ladder import PLAIN, Ladder, Rung, Tried
 from results.markdown import bullets, capital, count, mean_sd, table
-from results.record import TrialRecord
+from results.report.configuration import configuration_parts
 from results.report.finalist import layers
 from results.report.pictures import Pictures
 from results.report.report import Report, made_with
@@ -31,12 +31,14 @@ def make_drilldown_report(
         f"# {heading}",
         f"**{answer}**",
         missing(ladder),
+        "## The configuration",
+        *configuration_parts(ladder.configuration),
         "## The ladder",
         *_overview(ladder, settings, pictures),
         *(part for place in range(len(ladder.rungs)) for part in _rung(ladder, place, settings)),
         "## What each ingredient is worth",
         *_worths(ladder, settings, pictures),
-        made_with(list(_runs(ladder)), ()),
+        made_with([run for each in ladder.every for run in each.runs], ()),
         f"Written by nas-search on {made:%Y-%m-%d at %H:%M} UTC.",
     ]
     text = "\n\n".join(each for each in parts if each) + "\n"
@@ -61,7 +63,7 @@ def headline(ladder: Ladder, settings: StudySettings) -> str:
     said = capital(so_far + _most(ladder.rungs[most], steps[most], sustained))
     if len(steps) > 1:
         said += f". {len(steps)} changes together: from {start:.2f} to {end:.2f}%"
-        all_of_it = of_sustained(ladder.rungs[-1].here, ladder.rungs[0].here, settings)
+        all_of_it = of_sustained(ladder, ladder.rungs[-1].here, ladder.rungs[0].here, settings)
         said += f" ({all_of_it.evidence})" if all_of_it.evidence else ""
     return f"{said}.{_higher(ladder, settings)}"
 
@@ -73,7 +75,7 @@ def _higher(ladder: Ladder, settings: StudySettings) -> str:
         (place, rung.here)
         for place, rung in enumerate(higher, 1)
         if rung.here.mean > last.mean
-        and of_sustained(rung.here, last, settings, len(higher)).is_clear
+        and of_sustained(ladder, rung.here, last, settings, len(higher)).is_clear
     ]
     if not clear:
         return ""
@@ -176,7 +178,7 @@ def _course_table(ladder: Ladder, settings: StudySettings) -> str:
 def protocol(ladder: Ladder, settings: StudySettings) -> list[str]:
     """How the numbers are made, and what their names mean, in sentences."""
     split, seeds = SPLITS[settings.dataset], len(ladder.rungs[0].here.runs)
-    last = f"the last {count(settings.sustain, 'epoch')}"
+    last = "the last epoch" if settings.sustain == 1 else f"the last {settings.sustain} epochs"
     return [
         f"Every network was trained on {split.training - split.validation:,} images of "
         f"{settings.dataset} for {count(settings.epochs, 'epoch')} and measured on "
@@ -195,10 +197,11 @@ def evidence(ladder: Ladder) -> list[str]:
     """How sure effects are, and how changes were chosen, in sentences."""
     several = len(ladder.rungs[0].here.runs) > 1
     sure = (
-        f"*Effect*: the difference to the rung before, with a {CONFIDENCE:.0%} Welch interval over "
-        f"seeds, which holds for all that was tried at its step at once (Bonferroni), and not for "
-        f"all steps at once. Seeds are not paired: the same seed starts different networks "
-        f"differently."
+        f"*Effect*: the difference to the rung before, with a {CONFIDENCE:.0%} interval over seeds "
+        f"(Welch's). How much seeds scatter is taken from the rungs compared and, as far as they "
+        f"are alike in that, from all that was trained here (Smyth's moderated variances). The "
+        f"interval holds for all that was tried at its step at once (Bonferroni), and not for all "
+        f"steps at once. Seeds are not paired: the same seed starts different networks differently."
         if several
         else "*Effect*: the difference to the rung before. A single run tells no scatter: there "
         "are no intervals, and any difference may be chance. `--seeds` asks for more runs."
@@ -237,11 +240,18 @@ def _worths(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> list
         (each.words, f"{without.params:,}", mean_sd(without.sustained), effect.cell)
         for each, without, effect in found
     ]
-    header = ("without", "parameters", "sustained %", "the whole has more, points")
+    header = ("without", "parameters", "sustained %", "effect, points")
+    at_once = (
+        f" The intervals hold for all {len(found)} at once, so they are wider than those of the "
+        f"ladder."
+        if len(found) > 1 and found[0][2].interval is not None
+        else ""
+    )
     refitted = [each.words for each, without, _ in found if widths(without) != widths(whole)]
     return [
         f"Each ingredient taken out of the whole configuration by itself, which sustains "
-        f"{mean_sd(whole.sustained)}% with {count(whole.params, 'parameter')}:",
+        f"{mean_sd(whole.sustained)}% with {count(whole.params, 'parameter')}. *Effect*: what the "
+        f"whole has more.{at_once}",
         table(header, rows),
         pictures.chart("worth", worth_chart(ladder, settings)),
         bullets(
@@ -280,13 +290,3 @@ def _judged(whole: Tried, found: list[tuple[Ingredient, Tried, Difference]]) -> 
 
 def _list(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-def _runs(ladder: Ladder) -> Iterator[TrialRecord]:
-    """Every training of the ladder."""
-    for rung in ladder.rungs:
-        yield from rung.here.runs
-        for _, other in rung.others:
-            yield from other.runs
-    for _, without in ladder.removals:
-        yield from without.runs

@@ -6,8 +6,8 @@ It needs nothing of the study: configurations (as JSON) and figures stand in it.
 from collections.abc import Sequence
 from pathlib import Path
 
+from results.atomic import write_atomically
 from results.charts.ladder import rung_name
-from results.checkpoint import write_atomically
 from results.errors import NasSearchError
 from results.ladder import Ladder
 from results.markdown import bullets
@@ -20,13 +20,18 @@ FILE = "drilldown.ipynb"
 _SETUP = """\
 import matplotlib.pyplot as plt
 import pandas as pd
+import torch
 
 from search.data import find
 from search.train import TrainingRun
 from space import Configuration, Recipe, layer_costs
 
-DATASET = "mnist-sample"  # 5,000 digits, for a quick look; "mnist" is what was measured
-EPOCHS = 2  # measured: {epochs}"""
+torch.set_num_threads(1)  # more only get in each other's way: the networks are small
+
+DATASET = "mnist-sample"  # 5,000 digits, for a quick look
+EPOCHS = 2
+PRECISION = "float32"
+# What was measured: DATASET = "{dataset}", EPOCHS = {epochs}, PRECISION = "{precision}"."""
 
 _LOAD = """\
 configurations = {name: Configuration.from_json(text) for name, text in RUNGS.items()}
@@ -48,14 +53,26 @@ digits = find(DATASET, None, print).load()
 
 def train(configuration, seed=0, epochs=EPOCHS):
     \"\"\"A row for each epoch: losses, and accuracies in percent. No test images are used.\"\"\"
-    run = TrainingRun(configuration, digits.train, digits.validation, epochs=epochs, seed=seed)
-    return pd.DataFrame([vars(metrics) for metrics in run]).set_index("epoch")
+    run = TrainingRun(
+        configuration,
+        digits.train,
+        digits.validation,
+        epochs=epochs,
+        seed=seed,
+        precision=PRECISION,
+    )
+    rows = []
+    for metrics in run:
+        rows.append(vars(metrics))
+        print(f"epoch {metrics.epoch} of {epochs}: {metrics.accuracy:.2f}%")
+    return pd.DataFrame(rows).set_index("epoch")
 
 
 def plot(curves):
     \"\"\"Validation accuracy by epoch, a line for each of the named trainings.\"\"\"
     for name, curve in curves.items():
         plt.plot(curve.index, curve["accuracy"], marker="o", label=name)
+    plt.xticks(curve.index)
     plt.xlabel("epoch")
     plt.ylabel("validation accuracy, %")
     plt.legend()
@@ -106,8 +123,8 @@ _TRAINING = """\
 ## Train one
 
 On the training images, measured on the validation images after each epoch. A few epochs on few
-digits show that it runs, not how good it is: for that set `DATASET` and `EPOCHS` above to what was
-measured."""
+digits show that it runs, not how good it is: for that set `DATASET`, `EPOCHS` and `PRECISION` above
+to what was measured."""
 
 _CHANGE = """\
 ## Change one thing
@@ -129,7 +146,11 @@ def make_notebook(title: str, ladder: Ladder, settings: StudySettings) -> str:
         raise NasSearchError("no rung of the ladder is trained yet: a notebook needs one")
     cells = [
         v4.new_markdown_cell(_introduction(title, ladder, settings)),
-        v4.new_code_cell(_SETUP.format(epochs=settings.epochs)),
+        v4.new_code_cell(
+            _SETUP.format(
+                dataset=settings.dataset, epochs=settings.epochs, precision=_precision(ladder)
+            )
+        ),
         v4.new_markdown_cell(_NETWORKS),
         v4.new_code_cell("RUNGS = {\n" + _lines(_configurations(ladder)) + "}"),
         v4.new_code_cell(_LOAD),
@@ -154,6 +175,11 @@ def write_notebook(text: str, folder: Path) -> Path:
     """Writes the notebook to `folder`, over an older one; returns its file. Raises OSError."""
     write_atomically(folder / FILE, text.encode())
     return folder / FILE
+
+
+def _precision(ladder: Ladder) -> str:
+    """The number format of the ladder's trainings."""
+    return str(ladder.rungs[0].here.runs[0].attributes["precision"])
 
 
 def _introduction(title: str, ladder: Ladder, settings: StudySettings) -> str:

@@ -4,9 +4,16 @@ import datetime
 from collections.abc import Sequence
 
 from results.charts.seeds import seeds_chart
-from results.markdown import count, table
+from results.markdown import capital, count, table
 from results.record import TrialRecord
-from results.replayed import RUN_COLUMNS, Replayed, replay_markdown, replayed, run_cells
+from results.replayed import (
+    RUN_COLUMNS,
+    Replayed,
+    is_as_published,
+    replay_markdown,
+    replayed,
+    run_cells,
+)
 from results.report.finalist import layers
 from results.report.pictures import Pictures
 from results.report.report import Report, made_with
@@ -27,20 +34,25 @@ def make_replay_report(
     title = f"{study}: published against measured"
     parts = [
         f"# {title}",
-        f"**{headline(found)}**",
+        f"**{headline(found, settings)}**",
         replay_markdown(found, settings),
         *(part for each in found for part in _network(each, settings, pictures)),
         made_with(records, ()),
         f"Written by nas-search on {made:%Y-%m-%d at %H:%M} UTC.",
     ]
     text = "\n\n".join(each for each in parts if each) + "\n"
-    return Report(title, headline(found), text, pictures.made)
+    return Report(title, headline(found, settings), text, pictures.made)
 
 
-def headline(found: Sequence[Replayed]) -> str:
+def headline(found: Sequence[Replayed], settings: StudySettings) -> str:
     """How many came out as published, in a sentence."""
     if not found:
         return "Nothing is trained yet."
+    if not is_as_published(settings):
+        return (
+            f"{capital(count(len(found), 'published network'))} trained again, but not as "
+            f"published: the figures don't compare."
+        )
     near = sum(abs(each.difference) <= NEAR for each in found)
     return (
         f"Of {count(len(found), 'published network')} trained again, {near} came within {NEAR:g} "

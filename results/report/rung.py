@@ -51,10 +51,10 @@ def _last(run: TrialRecord, settings: StudySettings) -> list[float]:
 
 
 def _target(ladder: Ladder, place: int, settings: StudySettings) -> str:
+    last = "the last epoch" if settings.sustain == 1 else f"each of the last {settings.sustain}"
     goal = (
-        f"{settings.target:g}% of the validation images right in each of the last "
-        f"{count(settings.sustain, 'epoch')} of {settings.epochs}, with fewer than "
-        f"{settings.max_params:,} parameters"
+        f"{settings.target:g}% of the validation images right after {last} of "
+        f"{settings.epochs}, with fewer than {settings.max_params:,} parameters"
     )
     if place == 0:
         return f"See what the plainest ancestor of the configuration sustains. In the end: {goal}."
@@ -114,7 +114,7 @@ def _tried_here(ladder: Ladder, place: int, settings: StudySettings) -> list[str
             words,
             f"{each.params:,}",
             mean_sd(each.sustained),
-            of_sustained(each, before, settings, comparisons).cell,
+            of_sustained(ladder, each, before, settings, comparisons).cell,
         )
         for words, each in sorted(tried, key=lambda row: -row[1].mean)
     ]
@@ -132,6 +132,7 @@ def _analysis(ladder: Ladder, place: int, settings: StudySettings) -> list[str]:
         _tie(rung),
         _widths(rung, before),
         _diverged(rung.here),
+        _learned_nothing(rung.here),
         _params(rung, before),
     ]
     if not ended(rung.here):
@@ -214,6 +215,22 @@ def _diverged(here: Tried) -> str:
         f"{broken} of {count(len(here.runs), 'training')} diverged (the loss was no number any "
         f"more): what counts of them is the accuracy of the epochs until then. Gap, last epochs "
         f"and time leave them out."
+    )
+
+
+IDLE = 15.0
+"""Percent. A training that is never better has learned nothing: guessing gives 10, and calling
+everything a one 11.4."""
+
+
+def _learned_nothing(here: Tried) -> str:
+    idle = sum(max(each.accuracy for each in run.history) < IDLE for run in here.runs)
+    if not idle:
+        return ""
+    return (
+        f"{idle} of {count(len(here.runs), 'training')} learned nothing: never more than "
+        f"{IDLE:g}% right, where guessing gives 10%. What a change does to such a start says "
+        f"little about what it does to one that learns."
     )
 
 

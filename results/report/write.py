@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from results.checkpoint import write_atomically
+from results.atomic import write_atomically
 from results.errors import NasSearchError
 from results.report.page import page
 from results.report.pictures import FOLDER
