@@ -117,6 +117,7 @@ def _with_worker(monkeypatch: pytest.MonkeyPatch, main: Callable[[Any, list[int]
     before: list[int] = []
 
     def started(_plan: Plan, _device: str, _places: int, connection: Any) -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))  # as a real one does
         main(connection, before)
 
     start = Crew._start

@@ -42,8 +42,9 @@ def test_fifty_kills_at_random_moments_lose_nothing(soaked: Path) -> None:
     assert "Traceback" not in (soaked / "said.txt").read_text()
 
 
-def _lose_a_checkpoint(folder: Path, _: sqlalchemy.Connection) -> None:
-    next(folder.rglob("checkpoints/*.safetensors")).unlink()
+def _lose_checkpoints(folder: Path, _: sqlalchemy.Connection) -> None:
+    for each in folder.rglob("checkpoints/*.safetensors"):
+        each.unlink()
 
 
 def _change(statement: str) -> Callable[[Path, sqlalchemy.Connection], None]:
@@ -53,7 +54,7 @@ def _change(statement: str) -> Callable[[Path, sqlalchemy.Connection], None]:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (_lose_a_checkpoint, "is missing"),
+        (_lose_checkpoints, "is missing"),
         (_change("UPDATE trial_values SET value = 1"), "was told, and is another now"),
         (_change("UPDATE trials SET state = 'RUNNING' WHERE number = 0"), "is still running"),
         (_change("DELETE FROM trials WHERE number = 1"), "have gaps"),
