@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from results.checkpoint import load_checkpoint, save_checkpoint
+from results.store import Folder
 from space import Architecture, Configuration, Conv, Head, Recipe
 from space.network import build_network
 from tests.fuzzing import TRAPS, answer_of, fuzzed, mutated_bytes, mutated_json
@@ -31,7 +32,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def valid(file: Path) -> bytes:
-    save_checkpoint(file, build_network(CONFIGURATION.architecture), CONFIGURATION, ABOUT)
+    network = build_network(CONFIGURATION.architecture)
+    save_checkpoint(Folder(file.parent), file.name, network, CONFIGURATION, ABOUT)
     return file.read_bytes()
 
 
