@@ -7,7 +7,7 @@ import optuna
 import torch
 from optuna.trial import TrialState
 
-from results.checkpoint import checkpoint_path, save_checkpoint
+from results.checkpoint import checkpoint_name, save_checkpoint
 from results.ledger import write_out
 from results.record import (
     TIMING_KEY,
@@ -19,6 +19,7 @@ from results.record import (
 )
 from results.settings import StudySettings
 from results.storage import default_url, open_storage
+from results.store import Folder
 from search.data import Digits, Examples
 from search.plan import Plan
 from search.study import load, make_or_resume, queue
@@ -48,14 +49,14 @@ def store_studies(out: Path) -> None:
     for end in ENDS:
         trial = search.ask()
         made = configuration(SPACE.draw(trial))
-        path = checkpoint_path(search.user_attrs["folder"], trial.number)
-        more = {"checkpoint": str(path), "training_seconds": 1.4}
+        name = checkpoint_name(search.user_attrs["folder"], trial.number)
+        more = {"checkpoint": name, "training_seconds": 1.4}
         if end == TrialState.PRUNED:
             more["reason"] = "pruned after epoch 2"
         if end == TrialState.FAIL:
             more["error"] = "RuntimeError: no"
         attributes = _train(search, trial, made, SEARCH, **more)
-        save_checkpoint(out / path, build_network(made.architecture), made, attributes)
+        save_checkpoint(Folder(out), name, build_network(made.architecture), made, attributes)
         if end == TrialState.RUNNING:
             write_out(search)
         else:
@@ -69,7 +70,7 @@ def store_studies(out: Path) -> None:
             sustained=91.0,
             train_accuracy=95.0,
             seconds=2.0,
-            weights=str(path),
+            weights=name,
             device="CPU",
             precision="float32",
             versions={"torch": "2"},
@@ -85,8 +86,8 @@ def store_studies(out: Path) -> None:
     queue(replay, wanted)
     for each in wanted[:-1]:
         trial = replay.ask()
-        path = checkpoint_path(replay.user_attrs["folder"], trial.number)
-        more = {"checkpoint": str(path), "name": each.name}
+        name = checkpoint_name(replay.user_attrs["folder"], trial.number)
+        more = {"checkpoint": name, "name": each.name}
         attributes = _train(replay, trial, each.configuration, REPLAY, **more)
         replay.tell(trial, attributes["sustained"])
     storage.engine.dispose()
