@@ -38,7 +38,7 @@ def start(*_: object, **__: object) -> None:
 class Crew:
     """Does what a worker does before it trains."""
 
-    def __init__(self, plan: Plan, **_: object) -> None:
+    def __init__(self, plan: Plan, *_: object, **__: object) -> None:
         assert len(plan.processes) <= plan.workers
         load(open_storage(plan.storage, create=False), plan)
         start()
