@@ -151,7 +151,7 @@ RIGHT = (
     ("--dataset", "mnist-sample", "--seed", "7"),
     ("best", "--study", "search"),
     ("trials",),
-    ("export", "new", "--study", "search"),
+    ("export", "unwritten", "--study", "search"),
     ("predict", "model", "picture.png"),
     ("report", "page", "--study", "search"),
     ("dashboard", "--port", "0"),
