@@ -168,10 +168,13 @@ def choose(candidates: Mapping[str, Tried]) -> str:
     return min(ties, key=lambda name: (ties[name].params, ties[name].macs, -ties[name].mean))
 
 
-def most_trainings(configuration: Configuration, seeds: int) -> int:
-    """How many trainings the whole drill-down takes: the last rung's others are removals too."""
+def rounds(configuration: Configuration, seeds: int) -> list[int]:
+    """How many trainings each rung takes, then the removals, of which the last rungs have two.
+
+    What a round is about is known when the one before is trained.
+    """
     count = len(ingredients(configuration))
-    return seeds * (1 + count * (count + 1) // 2 + max(0, count - 2))
+    return [seeds * each for each in (1, *range(count, 0, -1), max(0, count - 2))]
 
 
 def name_of(names: frozenset[str]) -> str:

@@ -65,6 +65,7 @@ class StoredTrial(_Stored):
     attempt: Count = 1
     duplicate_of: Count = 0
     given: _StoredGiven | None = None
+    kept_in: StrictStr = ""
     versions: dict[StrictStr, StrictStr] = {}
 
 
@@ -111,3 +112,4 @@ class StoredConfirmation(_Stored):
     precision: StrictStr
     versions: dict[StrictStr, StrictStr]
     predictions: Annotated[str, Field(strict=True, pattern="^[0-9]*$")] = ""
+    kept_in: StrictStr = ""

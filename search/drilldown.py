@@ -1,5 +1,6 @@
 """The command that trains the ladder of a configuration."""
 
+import math
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,23 +179,43 @@ def _of_a_study(trial: int | None, choice: str, **options: Any) -> "tuple[Goal, 
 
 
 def _explain(plan: "Plan", goal: "Goal", seeds: int) -> None:
-    from results.ladder import describe, most_trainings
+    from results.ladder import climb, describe, rounds
     from results.markdown import count
     from search.progress import duration
 
-    configuration = goal.configuration
-    click.echo(
-        f"the ladder to {goal.title}, with fewer than {plan.settings.max_params:,} parameters:"
-    )
-    for words, params in describe(configuration, plan.settings.max_params):
+    configuration, max_params = goal.configuration, plan.settings.max_params
+    click.echo(f"the ladder to {goal.title}, with fewer than {max_params:,} parameters:")
+    for words, params in describe(configuration, max_params):
         click.echo(f"  {words}: {params:,} parameters")
-    trainings = most_trainings(configuration, seeds)
-    seconds = seconds_per_training(plan, configuration) * trainings / plan.workers
-    click.echo(
-        f"at each rung all that is left are tried: {count(trainings, 'training')} of "
-        f"{count(plan.settings.epochs, 'epoch')} in all, about {duration(seconds)} on "
-        f"{count(plan.workers, 'worker')} (from a few batches timed now)"
+    every = rounds(configuration, seeds)
+    said = (
+        f"at each rung all that are left are tried: {count(sum(every), 'training')} of "
+        f"{count(plan.settings.epochs, 'epoch')} in all"
     )
+    ladder = climb(configuration, max_params, seeds, _trained(plan))
+    if not ladder.missing:
+        click.echo(f"{said}; all of them are trained")
+        return
+    trained = seeds * len(ladder.every)
+    left = [max(0, each - max(0, trained - sum(every[:n]))) for n, each in enumerate(every)]
+    if trained:
+        said += f", {trained} of them trained"
+    waves = sum(math.ceil(each / plan.workers) for each in left)
+    seconds = seconds_per_training(plan, configuration) * waves
+    click.echo(
+        f"{said}; about {duration(seconds)} on {count(plan.workers, 'worker')} (from a few batches "
+        f"of the whole network timed now)"
+    )
+
+
+def _trained(plan: "Plan") -> "list[TrialRecord]":
+    """What is trained of the ladder already."""
+    from results.record import records
+
+    try:
+        return records(open_study(plan.study, plan.storage, plan.out))
+    except NasSearchError:  # it has not begun
+        return []
 
 
 def seconds_per_training(plan: "Plan", configuration: "Configuration") -> float:

@@ -82,6 +82,12 @@ def trained(
     return TrialRecord(number, "complete", value, parameters, attributes)
 
 
+def stored(accuracy: float) -> dict[str, Any]:
+    """All attributes that a trial of this accuracy has when it is complete."""
+    made_with = {"seed": 0, "device": "CPU", "precision": "float32", "versions": {"torch": "2"}}
+    return {**trained(0, [accuracy]).attributes, **made_with, "checkpoint": "x.safetensors"}
+
+
 def confirmed(trial: int, sustained: Sequence[float], predictions: str = "") -> list[Confirmation]:
     """A run for each sustained test accuracy, which it has after every epoch."""
     return [

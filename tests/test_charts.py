@@ -288,7 +288,11 @@ def made_study(values: list[float]) -> optuna.Study:
                     "good": optuna.distributions.FloatDistribution(0, 100),
                     "idle": optuna.distributions.IntDistribution(0, 12),
                 },
-                user_attrs={"training_seconds": 30.0, "sampling_seconds": 0.5},
+                user_attrs={
+                    **studies.stored(value),
+                    "training_seconds": 30.0,
+                    "sampling_seconds": 0.5,
+                },
             )
         )
     return study

@@ -21,6 +21,7 @@ from results.storage import default_file, default_url, load_study, open_storage
 from search.cli import run_command
 from space import SearchSpace
 from tests.conftest import SMALL_SEARCH
+from tests.studies import stored
 
 
 def begin(out: Path) -> optuna.Study:
@@ -44,7 +45,8 @@ def tell(study: optuna.Study, value: float) -> None:
         trial.suggest_float(name, 0, 1)
     for step in range(5):
         trial.report(value, step)
-    trial.set_user_attr("sustained", value)
+    for name, attribute in stored(value).items():
+        trial.set_user_attr(name, attribute)
     study.tell(trial, value)
 
 

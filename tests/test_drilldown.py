@@ -25,6 +25,10 @@ def test_a_ladder_is_trained_once_and_reported_by_whoever_asks(nas_search: Comma
     again = nas_search("drilldown", *SHORT)
     assert "seed 0" not in again.stderr
     assert again.stdout.splitlines()[0] == headline
+    dry = nas_search("drilldown", "--dry-run", *SHORT)
+    assert "2 trainings of 1 epoch in all; all of them are trained" in dry.stdout
+    more = nas_search("drilldown", "--dry-run", *SHORT, "--seeds", "2")
+    assert "4 trainings of 1 epoch in all; about" in more.stdout
     report = nas_search("report", "there")
     assert report.returncode == 0, report.stderr
     assert report.stdout.splitlines()[0] == headline
@@ -39,7 +43,7 @@ def test_a_dry_run_says_what_it_would_take(nas_search: CommandLine) -> None:
     done = nas_search("drilldown", "--dry-run", *SHORT)
     assert done.returncode == 0, done.stderr
     assert "with global average pooling: 9,032 parameters" in done.stdout
-    assert "2 trainings of 1 epoch in all" in done.stdout
+    assert "2 trainings of 1 epoch in all; about" in done.stdout
     assert not (nas_search.folder / "runs").exists()
 
 
