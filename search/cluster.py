@@ -96,6 +96,8 @@ def _refuse_if_silent(address: str) -> None:
     """Raises NasSearchError if nothing listens there: Ray would try for minutes."""
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
+        if not address:
+            raise ValueError("no address")  # for Ray, the wish for a cluster of its own
         if parts.hostname is None or parts.port is None:
             return  # a name, which Ray knows or refuses at once
         socket.create_connection((parts.hostname, parts.port), ANSWER_SECONDS).close()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,7 @@ def address() -> Iterator[str]:
 
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
     try:
-        cluster.add_node(**NODE)
+        cluster.add_node(**NODE, num_gpus=1)  # Ray takes it at its word
         connect(cluster.address)
         yield cluster.address
     finally:
@@ -58,7 +59,7 @@ def test_killed_actor_is_replaced_and_the_count_ends_exact(
     address: str, postgres_url: str, nas_search: CommandLine
 ) -> None:
     search = nas_search.start(
-        *("--ray", address, "--storage", postgres_url, "--study", "small", "--trials", "5"),
+        *("--ray", address, "--storage", postgres_url, "--study", "small", "--trials", "4"),
         *("--workers", "3"),  # the third finds no room
         *("--finalists", "1", "--confirm-seeds", "1", *SMALL_SEARCH),
     )
@@ -76,7 +77,7 @@ def test_killed_actor_is_replaced_and_the_count_ends_exact(
     assert search.returncode == 0, said
     assert "weights stay on the machines" in said
     trials = records(load_study(open_storage(postgres_url, create=False), "small"))
-    assert sum(each.was_trained for each in trials) == 5
+    assert sum(each.was_trained for each in trials) == 4
     cut_off = [each.number for each in trials if each.state == "cut off"]
     assert cut_off == [running[0].number]
     assert {each.attributes.get("retry_of") for each in trials} >= set(cut_off)
@@ -90,11 +91,24 @@ def _hear(process: RayProcess) -> Event:
     return process.recv()
 
 
-def test_actor_that_is_gone_is_known_by_its_mark(address: str, tmp_path: Path) -> None:
-    cluster = RayCluster(make_plan(Plan, out=tmp_path))
-    process = cluster.start(make_plan(Plan), "cpu", 1)
+def _free_gpus() -> float:
+    import ray
+
+    return float(ray.available_resources().get("GPU", 0.0))
+
+
+def test_actor_takes_its_share_of_a_gpu_and_is_known_by_its_mark_when_it_is_gone(
+    address: str,
+) -> None:
+    plan = make_plan(Plan, at_once=8)
+    cluster = RayCluster(plan)
+    process = cluster.start(plan, "cuda:0", 2)
     assert _hear(process) == Joined()
     assert cluster.ended == set()
+    deadline = time.monotonic() + WAIT_SECONDS
+    while _free_gpus() != 0.75:
+        assert time.monotonic() < deadline, _free_gpus()
+        time.sleep(0.1)
     process.kill()
     with pytest.raises(EOFError):
         _hear(process)
@@ -104,9 +118,7 @@ def test_actor_that_is_gone_is_known_by_its_mark(address: str, tmp_path: Path) -
     assert not process.was_asked
 
 
-def test_actor_that_can_not_begin_says_why(
-    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_actor_that_can_not_begin_says_why(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Foreign(WorkerActor):
         def __init__(self, *_: object) -> None:
             raise ModuleNotFoundError("No module named 'space'")
@@ -120,6 +132,7 @@ def test_actor_that_can_not_begin_says_why(
     assert "\n" not in told.message
 
 
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
 def test_shipped_digits_are_the_digits(address: str) -> None:
     source = DataSource("mnist-sample")
     shipped, digits = ShippedDigits.of(source).load(), source.load()
@@ -164,6 +177,7 @@ def test_cluster_without_room_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         list(crew.work([SearchTask()]))
 
 
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage")
 def test_trial_of_a_process_that_is_known_to_be_gone_is_handed_back_at_once(
     tmp_path: Path,
 ) -> None:
@@ -208,7 +222,7 @@ def test_room_says_what_it_has() -> None:
         Room(cpus=6, gpus=2).device("cuda:1")
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere:x"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nowhere:x", ""])
 def test_cluster_that_is_not_there_is_said_in_one_line(address: str) -> None:
     pytest.importorskip("ray", reason="needs pip install '.[ray]'")
     with pytest.raises(NasSearchError, match="--ray") as raised:
@@ -233,3 +247,9 @@ def test_cluster_needs_a_server(storage: str | None, tmp_path: Path) -> None:
             artifacts=None,
             ray="auto",
         )
+
+
+def test_missing_ray_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(NasSearchError, match=r"pip install '\.\[ray\]'"):
+        connect("auto")
