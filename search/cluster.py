@@ -9,8 +9,7 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,9 +26,6 @@ from search.worker import Worker
 
 ANSWER_SECONDS = 10.0
 """Of the machine that an address names."""
-
-CONNECT_SECONDS = 60
-"""In which Ray has to have joined the cluster; a call it is in then is waited for."""
 
 KILL_SECONDS = 5.0
 """In which an actor that was ended is said to be so. A cluster that is gone says nothing."""
@@ -78,8 +74,7 @@ def connect(address: str) -> Room:
     _refuse_if_silent(address)
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        with _deadline():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         found = ray.cluster_resources()
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -93,14 +88,17 @@ def connect(address: str) -> Room:
 
 
 def _refuse_if_silent(address: str) -> None:
-    """Raises NasSearchError if nothing listens there: Ray would try for minutes."""
+    """Raises NasSearchError if no Ray answers there: Ray itself would try for ever."""
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
         if not address:
             raise ValueError("no address")  # for Ray, the wish for a cluster of its own
         if parts.hostname is None or parts.port is None:
             return  # a name, which Ray knows or refuses at once
-        socket.create_connection((parts.hostname, parts.port), ANSWER_SECONDS).close()
+        where = (parts.hostname, parts.port)
+        socket.create_connection(where, ANSWER_SECONDS).close()
+        if os.environ.get("RAY_USE_TLS", "0") == "0" and not _speaks_grpc(*where):
+            raise OSError("what answers there is no Ray")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise NasSearchError(
@@ -109,20 +107,17 @@ def _refuse_if_silent(address: str) -> None:
         ) from None
 
 
-@contextmanager
-def _deadline() -> Iterator[None]:
-    """Raises TimeoutError in the main thread if what is within takes too long."""
+def _speaks_grpc(host: str, port: int) -> bool:
+    """Whether what listens there speaks Ray's protocol, without encryption."""
+    import grpc
 
-    def end(*_: object) -> None:
-        raise TimeoutError("no Ray cluster answers there")
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(CONNECT_SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+    name = f"[{host}]" if ":" in host else host
+    with grpc.insecure_channel(f"{name}:{port}") as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=ANSWER_SECONDS)
+        except grpc.FutureTimeoutError:
+            return False
+        return True
 
 
 @dataclass(frozen=True)

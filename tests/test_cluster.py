@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from results.errors import NasSearchError
 from results.record import TrialRecord, records
 from results.storage import load_study, open_storage
+from search import cluster as cluster_module
 from search import crew as module
 from search.cluster import RayCluster, RayProcess, Room, ShippedDigits, WorkerActor, connect
 from search.crew import Crew
@@ -228,6 +230,19 @@ def test_cluster_that_is_not_there_is_said_in_one_line(address: str) -> None:
     with pytest.raises(NasSearchError, match="--ray") as raised:
         connect(address)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_what_answers_and_is_no_cluster_is_said(
+    scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="needs pip install '.[ray]'")
+    monkeypatch.setattr(cluster_module, "ANSWER_SECONDS", 0.5)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        pytest.raises(NasSearchError, match="is no Ray"),
+    ):
+        connect(f"{scheme}127.0.0.1:{server.getsockname()[1]}")
 
 
 @pytest.mark.parametrize("storage", [None, "sqlite:///runs/a.db"])
