@@ -45,7 +45,7 @@ from results.settings import StudySettings
 from results.storage import default_url, load_study, open_storage
 from results.store import Folder
 from results.versions import device_name, versions
-from search import cli, crew
+from search import cli, process
 from search.dashboard import Server
 from search.data import DataSource
 from search.plan import Plan
@@ -338,7 +338,7 @@ def simulate() -> None:
     simulate_training(epoch_seconds=0.1)
     digits = DataSource("mnist-sample").load()
     setattr(DataSource, "load", lambda *_: digits)  # noqa: B010
-    setattr(crew, "START_METHOD", "fork")  # noqa: B010
+    setattr(process, "START_METHOD", "fork")  # noqa: B010
     with tempfile.TemporaryDirectory() as folder:  # a first trial imports what only trials need
         plan = _plan_of_one_trial(Path(folder))
         database = open_storage(plan.storage, create=True)

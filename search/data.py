@@ -199,7 +199,7 @@ def _load_mnist(source: DataSource) -> Digits:
             raise NasSearchError(f"cannot read {raw / name}: {error}") from None
         return file[header:].view(shape)
 
-    return _digits(
+    return split_digits(
         values("train-images-idx3-ubyte", 16, (60_000, 28, 28)),
         values("train-labels-idx1-ubyte", 8, (60_000,)),
         values("t10k-images-idx3-ubyte", 16, (10_000, 28, 28)),
@@ -229,12 +229,12 @@ def _load_sample(_: DataSource) -> Digits:
     images = torch.from_numpy(pixels).view(-1, 28, 28)
     labels = torch.from_numpy(classes)
     training, test = stratified_split(classes, held_out=1_000, seed=SPLIT_SEED)
-    return _digits(
+    return split_digits(
         images[training], labels[training], images[test], labels[test], validation_size=1_000
     )
 
 
-def _digits(
+def split_digits(
     images: "torch.Tensor",
     labels: "torch.Tensor",
     test_images: "torch.Tensor",
@@ -242,6 +242,7 @@ def _digits(
     *,
     validation_size: int,
 ) -> Digits:
+    """Digits of all images, uint8 (M, 28, 28) and (N, 28, 28), with their labels, uint8."""
     import torch
 
     train, validation = stratified_split(labels.numpy(), validation_size, SPLIT_SEED)

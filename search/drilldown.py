@@ -76,6 +76,8 @@ def drilldown(
     refuse_several(trial, choice)
     if known is not None and (trial, choice, options["study"]) != (None, None, None):
         raise click.UsageError("--from needs no study: leave out --study, --trial and the like")
+    if dry_run and options["ray"] is not None:
+        raise click.UsageError("--dry-run times trainings on this machine: leave out --ray")
     plan, goal = _plan(trial, choice or "best", known, **options)
     if dry_run:
         _explain(plan, goal, seeds)

@@ -9,6 +9,11 @@ from search.task import Task
 
 
 @dataclass(frozen=True)
+class Joined:
+    """The process runs and takes tasks."""
+
+
+@dataclass(frozen=True)
 class Started:
     """Training of a trial, or of a confirmation (with its seed), has begun.
 
@@ -96,7 +101,8 @@ class StorageNoticed:
 
 
 Event = (
-    Started
+    Joined
+    | Started
     | EpochDone
     | Finished
     | CutOff

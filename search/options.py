@@ -110,6 +110,12 @@ def training_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Trials trained at once. Default: one a CPU core, or 8 a GPU.",
         ),
         click.option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Train in a Ray cluster: auto, host:port or ray://host:10001. --workers is of the "
+            "whole cluster; --storage names a server that all its machines reach.",
+        ),
+        click.option(
             "--precision",
             type=click.Choice(["auto", "float32", "bfloat16"]),
             default="auto",
@@ -181,7 +187,7 @@ def report_folder(out: Path, study: str) -> Path:
     return out / "reports" / study
 
 
-RUN_OPTIONS = ("study", "storage", "out", "artifacts", "device", "workers", "precision")
+RUN_OPTIONS = ("study", "storage", "out", "artifacts", "device", "workers", "precision", "ray")
 """Options of `study_options` and `training_options` that say how a run is run."""
 
 
@@ -197,6 +203,7 @@ def make_plan(
     workers: int | None,
     precision: str,
     artifacts: str | None,
+    ray: str | None,
     **others: Any,
 ) -> "Plan":
     """The plan of a run, from its options. Raises click.UsageError and NasSearchError."""
@@ -210,7 +217,18 @@ def make_plan(
             "--study: use letters, digits, dots, dashes and underscores, starting with a letter "
             "or digit, at most 100"
         )
-    devices = resolve_devices(device)
+    where: dict[str, Any] = {}
+    if ray is None:
+        devices = resolve_devices(device)
+        workers = workers or default_workers(devices)
+    else:
+        from search.cluster import connect
+
+        _refuse_file(storage)
+        room = connect(ray)
+        devices = (room.device(device),)
+        workers = workers or room.default_workers(devices[0])
+        where = {"ray": ray, "at_once": room.at_once(workers)}
     return Plan(
         study=study or default_name,
         storage=storage or default_url(out),
@@ -219,7 +237,19 @@ def make_plan(
         out=out,
         artifacts=full_address(artifacts) if artifacts else None,
         devices=devices,
-        workers=workers or default_workers(devices),
+        workers=workers,
         precision=None if precision == "auto" else precision,  # type: ignore[arg-type]
+        **where,
         **others,
     )
+
+
+def _refuse_file(storage: str | None) -> None:
+    """Raises NasSearchError if a storage is a file, which one machine alone has."""
+    from results.storage_url import parse_url
+
+    if storage is None or parse_url(storage).get_backend_name() == "sqlite":
+        raise NasSearchError(
+            "--ray needs a database server that all machines of the cluster reach: name it with "
+            "--storage postgresql://user@host/name, or in $NAS_SEARCH_STORAGE"
+        )

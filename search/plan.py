@@ -34,20 +34,24 @@ class Plan:
     pruner: str = "none"
     finalists: int = 0
     confirm_seeds: int = 0
+    ray: str | None = None
+    """Address of the Ray cluster that trains; None: this machine does."""
+    at_once: int = MOST_AT_ONCE
+    """Trainings of one process on a GPU at most; a Ray cluster gives it a GPU for so many."""
 
     @property
     def processes(self) -> tuple[tuple[str, int], ...]:
         """The device of each worker process, and how many trainings it runs at once.
 
-        Workers are dealt out over the devices. Those of a GPU share a process, up to `MOST_AT_ONCE`
-        of them, as its memory and its time are shared best within one; on the CPU each is a
-        process, as threads of Python would wait for each other.
+        Workers are dealt out over the devices. Those of a GPU share a process, up to `at_once` of
+        them, as its memory and its time are shared best within one; on the CPU each is a process,
+        as threads of Python would wait for each other.
         """
         dealt = [self.devices[n % len(self.devices)] for n in range(self.workers)]
         return tuple(
             (name, min(most, dealt.count(name) - first))
             for name in dict.fromkeys(dealt)
-            for most in (1 if name == "cpu" else MOST_AT_ONCE,)
+            for most in (1 if name == "cpu" else self.at_once,)
             for first in range(0, dealt.count(name), most)
         )
 

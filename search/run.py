@@ -13,11 +13,13 @@ from results.record import TIMING_KEY, Given, TrialRecord, confirmations, record
 from results.selection import complete, finalists
 from results.storage import open_storage
 from results.storage_url import shown_url
+from results.whereabouts import ARTIFACTS_KEY
 from search.clock import TimeAccount
 from search.crew import Crew
 from search.events import TimeSpent
 from search.plan import Plan, Precision
 from search.precision import precision_for
+from search.process import ThisMachine, Workplace
 from search.progress import Tally, duration, make_display, say, time_line
 from search.publisher import Publisher
 from search.study import SEED_KEY, DeadTrials, failures, make_or_resume, queue
@@ -92,18 +94,32 @@ def at_work(plan: Plan, *, baselines: bool) -> "Iterator[tuple[optuna.Study, Cre
     if begun_with != plan.seed:
         say(f"study {plan.study} was begun with --seed {begun_with}, goes on with {plan.seed}")
     plan = replace(plan, precision=_precision(plan, records(study)))
-    dead = DeadTrials(study)
+    workplace = _workplace(plan, study)
+    dead = DeadTrials(study, workplace.ended)
     dead.hand_back()
     if plan.precision is None and "cpu" in plan.devices:
         precision_for(study, "cpu")  # while no worker disturbs the measurement
     publisher = Publisher(study, say)
     try:
-        with Crew(plan, dead, patience) as crew:
+        with Crew(plan, dead, patience, workplace) as crew:
             yield study, crew, publisher
     except KeyboardInterrupt:
         publisher.update_if_quick()
         raise
     publisher.publish()
+
+
+def _workplace(plan: Plan, study: "optuna.Study") -> Workplace:
+    if plan.ray is None:
+        return ThisMachine()
+    from search.cluster import RayCluster
+
+    if ARTIFACTS_KEY not in study.user_attrs:
+        say(
+            "weights stay on the machines of the cluster that trained them: a study begun with "
+            "--artifacts keeps them where all machines reach them"
+        )
+    return RayCluster(plan)
 
 
 def _precision(plan: Plan, trials: Sequence[TrialRecord]) -> Precision | None:

@@ -4,7 +4,7 @@ import datetime
 import os
 import socket
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
@@ -163,13 +163,14 @@ def _this_host() -> str:
 class DeadTrials:
     """Ends running trials whose process is gone and queues their parameters again.
 
-    A process of this machine is looked for; one of another machine ends through its heartbeat. A
-    trial that never said whose it is is dead when it has been seen so for `UNCLAIMED_SECONDS`.
-    The study is kept in a ledger.
+    A process of this machine is looked for; one of another machine ends through its heartbeat,
+    unless its mark is in `ended`. A trial that never said whose it is is dead when it has been seen
+    so for `UNCLAIMED_SECONDS`. The study is kept in a ledger.
     """
 
-    def __init__(self, study: "optuna.Study") -> None:
+    def __init__(self, study: "optuna.Study", ended: Container[str] = frozenset()) -> None:
         self._study = study
+        self._ended = ended
         self._unclaimed_since: dict[int, float] = {}
 
     def hand_back(self, *, blamed: bool = False) -> None:
@@ -190,7 +191,7 @@ class DeadTrials:
         if worker is None:
             since = self._unclaimed_since.setdefault(trial.number, time.monotonic())
             return time.monotonic() - since > UNCLAIMED_SECONDS
-        return _is_gone(worker)
+        return worker in self._ended or _is_gone(worker)
 
 
 def _is_gone(worker: str | None) -> bool:

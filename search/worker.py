@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from results.errors import NasSearchError
 from results.patience import PATIENCE_SECONDS, Patience
@@ -26,6 +26,7 @@ from search.device import prepare_thread
 from search.events import (
     CutOff,
     Event,
+    Joined,
     PlaceGivenUp,
     StorageNoticed,
     TaskDone,
@@ -72,6 +73,15 @@ def make_context(
     )
 
 
+class Connection(Protocol):
+    """The worker's end of what its crew hears and tells it by."""
+
+    def recv(self) -> Task:
+        """The next task. Raises EOFError when there will be none."""
+
+    def send(self, event: Event) -> None: ...
+
+
 class Worker:
     """The threads of a worker process and what they share."""
 
@@ -80,7 +90,7 @@ class Worker:
         plan: Plan,
         device: str,
         threads: int,
-        connection: "multiprocessing.connection.Connection",
+        connection: Connection,
     ) -> None:
         self._plan, self._device, self._connection = plan, device, connection
         self._threads, self._places = threads, Places(threads)
@@ -90,7 +100,8 @@ class Worker:
         self._shared: Context | None = None
 
     def work(self) -> None:
-        """Takes tasks from the pipe until it closes."""
+        """Takes tasks from the connection until it closes."""
+        self._tell(Joined())
         for _ in range(self._threads):
             threading.Thread(target=self._take_tasks, daemon=True).start()
         while True:
@@ -153,9 +164,7 @@ class Worker:
         return dataclasses.replace(self._shared, lane=make_lane(self._device))
 
 
-def main(
-    plan: Plan, device: str, threads: int, connection: "multiprocessing.connection.Connection"
-) -> None:
+def main(plan: Plan, device: str, threads: int, connection: Connection) -> None:
     """Entry point of the process. Ends when the pipe closes or the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # ends it at once; the parent hands back

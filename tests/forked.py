@@ -19,7 +19,7 @@ from benchmarks.simulation import SimulatedTraining
 from results import publish
 from results.record import TrialRecord, records
 from results.storage import default_url, load_study, open_storage
-from search import cli, confirm, crew, objective
+from search import cli, confirm, objective, process
 from search.data import DATA_VARIABLE, DataSource
 from tests.conftest import SMALL_SEARCH
 
@@ -69,7 +69,7 @@ class Command:
             os.dup2(said, stream)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
         setattr(DataSource, "load", lambda *_: DIGITS)  # noqa: B010
-        setattr(crew, "START_METHOD", "fork")  # noqa: B010
+        setattr(process, "START_METHOD", "fork")  # noqa: B010
         setattr(objective, "TrainingRun", SimulatedTraining)  # noqa: B010
         setattr(confirm, "TrainingRun", SimulatedTraining)  # noqa: B010
         # Pictures and plots, which take long to import, are not what this is about.

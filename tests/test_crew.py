@@ -13,11 +13,12 @@ from results.handback import MOST_ATTEMPTS
 from results.record import TrialRecord, records
 from results.settings import StudySettings
 from results.storage import default_url, open_storage
-from search import crew as module
+from search import process as module
 from search import worker
 from search.crew import Crew
-from search.events import CutOff, Event, Finished, TaskDone
+from search.events import CutOff, Event, Finished, Joined, TaskDone
 from search.plan import Plan
+from search.process import LocalProcess
 from search.run import run
 from search.study import DeadTrials, make_or_resume
 from search.task import SearchTask
@@ -89,7 +90,7 @@ def test_killed_process_with_several_trainings_is_replaced_and_nothing_is_lost(
             events.append(event)
             if not killed and len(crew._members[0].training) == plan.workers:
                 killed = crew._members[0].process
-                assert killed.pid is not None
+                assert isinstance(killed, LocalProcess)
                 os.kill(killed.pid, signal.SIGKILL)
         (member,) = crew._members
         assert member.places == plan.workers // 2  # what may be to blame shall soon be alone
@@ -118,13 +119,14 @@ def _with_worker(monkeypatch: pytest.MonkeyPatch, main: Callable[[Any, list[int]
 
     def started(_plan: Plan, _device: str, _places: int, connection: Any) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM,))  # as a real one does
+        connection.send(Joined())
         main(connection, before)
 
     start = Crew._start
 
     def counted(crew: Crew, *arguments: Any) -> Any:
         member = start(crew, *arguments)
-        assert member.process.pid is not None
+        assert isinstance(member.process, LocalProcess)
         before.append(member.process.pid)
         return member
 

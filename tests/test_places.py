@@ -11,7 +11,7 @@ import torch
 from benchmarks.simulation import SimulatedTraining
 from results.record import confirmations, records
 from results.storage import default_url, open_storage
-from search import confirm, crew, objective
+from search import confirm, objective, process
 from search.crew import Crew
 from search.data import DataSource
 from search.events import CutOff, Event
@@ -87,7 +87,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(confirm, "TrainingRun", Crowded)
     monkeypatch.setattr(objective, "keep_artifacts", lambda *_: None)
     monkeypatch.setattr(DataSource, "load", lambda *_: DIGITS)
-    monkeypatch.setattr(crew, "START_METHOD", "fork")
+    monkeypatch.setattr(process, "START_METHOD", "fork")
     return Bench(tmp_path)
 
 
