@@ -178,6 +178,14 @@ def test_who_waits_says_so_once_and_goes_on(
     assert again.user_attrs == {"told": 1}
 
 
+def test_what_is_noticed_late_is_not_said_again() -> None:
+    noticed: list[bool] = []
+    ours = Patience(60, noticed.append)
+    for is_away, at in ((True, 5.0), (False, 9.0), (True, 8.0), (False, 10.0), (True, 11.0)):
+        ours.notice(is_away, at)
+    assert noticed == [True, False, True]
+
+
 def test_after_its_time_it_is_one_line_and_what_was_begun_can_still_be_told(
     postgres: Server, storage: Database, mine: optuna.Study, stopped: Callable[[], None]
 ) -> None:
