@@ -95,5 +95,5 @@ def _metadata(content: bytes) -> dict[str, str]:
     The library gives it from files alone.
     """
     length = int.from_bytes(content[:8], "little")
-    found: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    return found
+    found: dict[str, str] | None = json.loads(content[8 : 8 + length]).get("__metadata__")
+    return found or {}

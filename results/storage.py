@@ -4,6 +4,7 @@ import logging
 import os
 import random
 import sqlite3
+import textwrap
 import time
 import warnings
 from collections.abc import Iterator
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from results.database import Database
 
 CREATED_KEY = "created"
+MOST_NAMED = 500
+"""Characters of the names of studies that a message tells."""
+
 
 TABLE_SECONDS = 10.0
 """In which several processes that make the same tables in a server take turns."""
@@ -198,7 +202,8 @@ def load_study(
         # By number: the clocks of several machines differ.
         name = max(eligible, key=lambda each: studies[each]._study_id)
     if name not in studies:
-        raise NasSearchError(f"no study {name} here; there is: {', '.join(sorted(studies))}")
+        there = textwrap.shorten(", ".join(sorted(studies)), MOST_NAMED, placeholder=" ...")
+        raise NasSearchError(f"no study {name} here; there is: {there}")
     return optuna.load_study(study_name=name, storage=storage)
 
 

@@ -69,6 +69,15 @@ def test_checkpoints(file: Path, valid: bytes, data: st.DataObject) -> None:
     read(file, data.draw(checkpoints(valid)))
 
 
+@pytest.mark.parametrize("metadata", [None, {}, {"configuration": "{}", "about": "[]"}])
+def test_what_says_nothing_of_itself_is_refused(
+    file: Path, valid: bytes, metadata: dict[str, str] | None
+) -> None:
+    (size,) = struct.unpack("<Q", valid[:8])
+    changed = json.dumps(json.loads(valid[8 : 8 + size]) | {"__metadata__": metadata}).encode()
+    read(file, struct.pack("<Q", len(changed)) + changed + valid[8 + size :])
+
+
 @pytest.mark.parametrize("width", [4_096, 2_500])
 def test_a_network_without_its_weights_takes_no_memory(
     file: Path, valid: bytes, width: int

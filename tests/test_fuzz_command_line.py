@@ -38,7 +38,7 @@ def start(*_: object, **__: object) -> None:
 class Crew:
     """Does what a worker does before it trains."""
 
-    def __init__(self, plan: Plan, **_: object) -> None:
+    def __init__(self, plan: Plan, *_: object, **__: object) -> None:
         assert len(plan.processes) <= plan.workers
         load(open_storage(plan.storage, create=False), plan)
         start()
@@ -151,7 +151,7 @@ RIGHT = (
     ("--dataset", "mnist-sample", "--seed", "7"),
     ("best", "--study", "search"),
     ("trials",),
-    ("export", "new", "--study", "search"),
+    ("export", "unwritten", "--study", "search"),
     ("predict", "model", "picture.png"),
     ("report", "page", "--study", "search"),
     ("dashboard", "--port", "0"),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -89,6 +89,8 @@ def _png(width: int, height: int, depth: int, colours: int, pixels: bytes, *more
 
 
 @fuzzed(100)
+@example(1, 50_000_000, 8, 0, 50_000_000, [b"tRNS" + bytes([0, 255])])
+@example(50_000_000, 1, 8, 6, 50_000_000, [])
 @given(
     width=st.sampled_from([0, 1, 28, 1_000, 7_000, 50_000_000, 2**31 - 1, 2**32 - 1]),
     height=st.sampled_from([0, 1, 28, 1_000, 7_000, 50_000_000, 2**31 - 1, 2**32 - 1]),

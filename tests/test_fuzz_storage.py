@@ -1,5 +1,6 @@
 """Studies that something else has written to: shown as far as they are right, or one line."""
 
+import dataclasses
 import json
 import shutil
 import sqlite3
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from results.errors import NasSearchError
+from results.record import Confirmation, Epoch
+from results.stored import StoredConfirmation, StoredTrained
 from search.dashboard import Server
 from search.data import DataSource
 from tests.fuzzing import Raw, answer_of_command, fuzzed, mutated_json, odd_values
@@ -131,3 +134,12 @@ def test_contents(out: Path, changed: Path, data: st.DataObject) -> None:
     command = data.draw(st.sampled_from(COMMANDS))
     study = data.draw(st.sampled_from([["--study", "search"], ["--study", "replay"], []]))
     answer_of_command("storage", [*command, *study])
+
+
+def test_what_is_checked_is_what_is_kept() -> None:
+    """A field that a record gets is checked too: what has one more would be refused."""
+    assert set(StoredConfirmation.model_fields) == {
+        field.name for field in dataclasses.fields(Confirmation)
+    }
+    epoch = StoredTrained.model_fields["history"].annotation.__args__[0]
+    assert set(epoch.model_fields) == {field.name for field in dataclasses.fields(Epoch)}

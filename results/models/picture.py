@@ -19,6 +19,9 @@ SIZE = 28
 DIGIT_SIZE = 20
 MOST_FILE_BYTES = 100_000_000
 MOST_PIXELS = 50_000_000
+MOST_SIDE = 50_000
+"""Pixels in a row or column. For a picture of nothing but rows Pillow takes gigabytes."""
+
 WORKING_SIZE = 1_000
 """Larger pictures are made smaller first: nothing of a digit is lost."""
 
@@ -54,6 +57,8 @@ def _grey(path: Path) -> Map:
         with quiet(), Image.open(path, formats=("PNG", "JPEG")) as opened:
             if math.prod(opened.size) > MOST_PIXELS:
                 raise NasSearchError(f"{path} has more than {MOST_PIXELS:,} pixels")
+            if max(opened.size) > MOST_SIDE:
+                raise NasSearchError(f"{path} is longer than {MOST_SIDE:,} pixels")
             opened.draft("L", (WORKING_SIZE, WORKING_SIZE))  # a JPEG is made smaller as it's read
             grey = _brightness(opened)
             grey.info["exif"] = opened.getexif().tobytes()
