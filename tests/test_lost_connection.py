@@ -81,7 +81,7 @@ def test_every_write_is_done_once_though_its_answer_is_lost(
     mine: optuna.Study, theirs: optuna.Study, cuts: list[int]
 ) -> None:
     fill(mine)
-    assert len(cuts) > 10
+    assert len(cuts) >= 5
     assert [trial.number for trial in theirs.trials] == list(range(6))
     assert told(mine) == told(theirs)
     states = [trial.state.name for trial in theirs.trials]
