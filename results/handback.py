@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 MOST_ATTEMPTS = 5
 """Processes that a trial and its repetitions may have ended before it is left alone."""
 
+QUEUED_BY = "queued_by"
+"""The trial attribute that names the process that wanted it trained."""
+
 
 def hand_back(study: "optuna.Study", trial: "FrozenTrial") -> None:
     """Queues the parameters of a trial of this process again, which then has to end it."""
@@ -58,6 +61,8 @@ def _again(study: "optuna.Study", trial: "FrozenTrial", *, blamed: bool) -> "Fro
     if not is_known or attempt > MOST_ATTEMPTS or _was_handed_back(study, trial.number):
         return None
     attributes = {"retry_of": trial.number, "attempt": attempt}
+    if QUEUED_BY in trial.user_attrs:
+        attributes[QUEUED_BY] = trial.user_attrs[QUEUED_BY]
     return create_trial(
         state=TrialState.WAITING,
         system_attrs={"fixed_params": params},

@@ -29,6 +29,7 @@ class Patience:
         self._notice = notice
         self._guard = threading.Lock()
         self._is_away = False
+        self._returned_at = -float("inf")
 
     def end(self) -> None:
         """From now on what can't be reached at once is an error."""
@@ -51,12 +52,18 @@ class Patience:
                 self.notice(False)
                 return result
 
-    def notice(self, is_away: bool) -> None:
-        """Also takes what another process noticed that this one speaks for."""
+    def notice(self, is_away: bool, at: float | None = None) -> None:
+        """Also takes what another process of this machine noticed that this one speaks for.
+
+        `at`: when, by `time.monotonic`. That the database was away before it was back is no news.
+        """
+        at = time.monotonic() if at is None else at
         with self._guard:
-            if self._is_away == is_away:
+            if self._is_away == is_away or at <= self._returned_at:
                 return
             self._is_away = is_away
+            if not is_away:
+                self._returned_at = at
         self._notice(is_away)
 
 

@@ -298,7 +298,7 @@ class Confirmation:
 
 def confirmations(study: "optuna.Study") -> dict[int, list[Confirmation]]:
     """All confirmations of a study by trial number, each list by seed. Raises NasSearchError."""
-    trials = {each.number: each for each in records(study) if each.state == "complete"}
+    trained = {each.number for each in records(study) if each.was_trained}
     found: dict[int, list[Confirmation]] = {}
     for key, stored in study.user_attrs.items():
         if key.startswith("confirmation:"):
@@ -307,7 +307,7 @@ def confirmations(study: "optuna.Study") -> dict[int, list[Confirmation]]:
             except ValidationError as error:
                 raise changed(key, one_line(error)) from None
             run = Confirmation(**stored)
-            if key != Confirmation.key(run.trial, run.seed) or run.trial not in trials:
+            if key != Confirmation.key(run.trial, run.seed) or run.trial not in trained:
                 raise changed(key, f"trial {run.trial}, seed {run.seed} was not confirmed")
             found.setdefault(run.trial, []).append(run)
     return {trial: sorted(each, key=lambda c: c.seed) for trial, each in found.items()}

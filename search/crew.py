@@ -3,10 +3,12 @@
 import multiprocessing.connection
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from results.database import StorageFault
 from results.errors import NasSearchError
 from results.handback import MOST_ATTEMPTS
 from results.patience import Patience
@@ -79,7 +81,8 @@ class Crew:
         for member in self._members:
             member.process.join()
         if busy:
-            self._dead.hand_back()
+            with suppress(StorageFault):  # else it is handed back when the same command goes on
+                self._dead.hand_back()
 
     def work(self, tasks: Iterable[Task]) -> Iterator[Event]:
         """Gives the tasks to workers with a place, in their order; yields what the workers tell.
@@ -117,7 +120,7 @@ class Crew:
                     member.tasks.remove(event.task)
                     continue
                 if isinstance(event, StorageNoticed):
-                    self.patience.notice(event.is_away)
+                    self.patience.notice(event.is_away, event.at)
                     continue
                 if isinstance(event, Started):
                     member.training.add((event.trial, event.seed))

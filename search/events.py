@@ -95,9 +95,10 @@ class TaskFailed:
 
 @dataclass(frozen=True)
 class StorageNoticed:
-    """The storage can't be reached, and is waited for; or it is back."""
+    """The storage can't be reached, and is waited for; or it is back. `at`: by `time.monotonic`."""
 
     is_away: bool
+    at: float
 
 
 Event = (

@@ -1,10 +1,11 @@
 """A whole run: a search and the confirmation of its finalists, or given trainings."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from results.database import StorageFault
 from results.errors import NasSearchError
 from results.ledger import refresh
 from results.markdown import count
@@ -160,7 +161,8 @@ def _search(plan: Plan, study: "optuna.Study", crew: Crew, publisher: Publisher)
         finally:
             totals = account.totals(tally.done - done_before)
             say(time_line(totals))
-            study.set_user_attr(f"{TIMING_KEY}:{account.started.isoformat()}", totals)
+            with suppress(StorageFault):  # whatever ended the search is what is to be said
+                study.set_user_attr(f"{TIMING_KEY}:{account.started.isoformat()}", totals)
 
 
 def _confirm(plan: Plan, study: "optuna.Study", crew: Crew, publisher: Publisher) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
-from results.handback import end_and_hand_back
+from results.handback import QUEUED_BY, end_and_hand_back
 from results.ledger import Ledger, at_once, refresh, stopped, with_ledger
 from results.record import Given, TrialRecord, given_runs
 from results.settings import SETTINGS_KEY
@@ -83,27 +83,26 @@ def _fill(study: "optuna.Study", plan: Plan, *, baselines: bool) -> None:
 def queue(study: "optuna.Study", wanted: Iterable[Given]) -> None:
     """Queues what is wanted in its order, without what the study has, trained or to be trained.
 
-    What an earlier command left in the queue and nobody wants now is taken out, unless others are
-    at work on the study. The study is kept in a ledger. Of several processes at once each sees what
-    the other queued.
+    What a command queued that is gone, and nobody wants now, is taken out. The study is kept in a
+    ledger. Of several processes at once each sees what the other queued.
     """
     from optuna.trial import TrialState
 
     def add() -> None:
-        trials = study.get_trials(deepcopy=False)
-        alone = not any(trial.state == TrialState.RUNNING for trial in trials)
         lacking = {(each.configuration, each.seed): each for each in wanted}
         keys = set(lacking)
-        for trial in trials:
+        for trial in study.get_trials(deepcopy=False):
             given = Given.of(trial.user_attrs)
             if given is None or trial.state == TrialState.FAIL:
                 continue
             key = (given.configuration, given.seed)
-            if trial.state == TrialState.WAITING and alone and key not in keys:
-                study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             lacking.pop(key, None)
+            queued_by = trial.user_attrs.get(QUEUED_BY)
+            if trial.state == TrialState.WAITING and key not in keys and _is_gone(queued_by):
+                study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         for each in lacking.values():
-            study.enqueue_trial({}, user_attrs=each.attributes())
+            attributes = {**each.attributes(), QUEUED_BY: this_worker()}
+            study.enqueue_trial({}, user_attrs=attributes)
 
     at_once(study, add)
 
@@ -188,20 +187,25 @@ class DeadTrials:
                 end_and_hand_back(self._study, trial.number, blamed=blamed)
 
     def _is_dead(self, trial: "FrozenTrial") -> bool:
-        import psutil
-
         worker = trial.user_attrs.get(WORKER_KEY)
         if worker is None:
             since = self._unclaimed_since.setdefault(trial.number, time.monotonic())
             return time.monotonic() - since > UNCLAIMED_SECONDS
-        if worker in self._ended:
-            return True
-        host, pid, created = worker.rsplit("/", 2)
-        if host != _this_host():
-            return False
-        try:
-            process = psutil.Process(int(pid))
-            alive = process.status() != psutil.STATUS_ZOMBIE
-            return not alive or abs(_started(process) - float(created)) > 1
-        except psutil.NoSuchProcess:
-            return True
+        return worker in self._ended or _is_gone(worker)
+
+
+def _is_gone(worker: str | None) -> bool:
+    """Whether a process of this machine, as `this_worker` named it, has ended; false of others."""
+    import psutil
+
+    if worker is None:
+        return False
+    host, pid, created = worker.rsplit("/", 2)
+    if host != _this_host():
+        return False
+    try:
+        process = psutil.Process(int(pid))
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return not alive or abs(_started(process) - float(created)) > 1
+    except psutil.NoSuchProcess:
+        return True

@@ -57,7 +57,9 @@ def make_context(
     from search.precision import precision_for
     from search.register import Register
 
-    patience = Patience(PATIENCE_SECONDS, lambda is_away: tell(StorageNoticed(is_away)))
+    patience = Patience(
+        PATIENCE_SECONDS, lambda is_away: tell(StorageNoticed(is_away, time.monotonic()))
+    )
     storage = open_storage(plan.storage, create=False, patience=patience, waits=True)
     study = studies.load(storage, plan)
     return Context(

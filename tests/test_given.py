@@ -14,7 +14,7 @@ from results.storage import default_url, load_study, open_storage
 from search.data import DataSource
 from search.plan import Plan
 from search.run import run, train_given
-from search.study import make_or_resume, queue, untrained
+from search.study import make_or_resume, queue, this_worker, untrained
 from space import SearchSpace, baseline
 from tests.plans import make_plan
 
@@ -112,16 +112,24 @@ def test_a_search_does_not_go_on_in_a_study_of_given_trials(tmp_path: Path) -> N
         run(plan(tmp_path, trials="drawn", protocol="search"), baselines=False)
 
 
-def test_what_an_earlier_command_left_is_not_trained_by_the_next(tmp_path: Path) -> None:
+def test_what_a_command_that_is_gone_left_is_not_trained_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = make_or_resume(
         open_storage(default_url(tmp_path), create=True), plan(tmp_path), baselines=False
     )
-    queue(study, [Given("other", seed, OTHER) for seed in range(3)])
-    found = records(train(tmp_path, [Given("small", 0, SMALL)]))
-    assert [each.state for each in found] == ["cut off"] * 3 + ["complete"]
     queue(study, [Given("other", 0, OTHER)])
-    study.ask()
-    queue(study, [Given("small", 1, SMALL)])
-    queue(study, [Given("other", 1, OTHER)])
-    states = [each.state for each in records(study)][4:]
-    assert states == ["running", "waiting", "waiting"]  # others are at work: it may be theirs
+    host, pid, _ = this_worker().rsplit("/", 2)
+    with monkeypatch.context() as patched:
+        patched.setattr("search.study.this_worker", lambda: f"{host}/{pid}/1.00")
+        queue(study, [Given("other", seed, OTHER) for seed in (1, 2)])
+        end_and_hand_back(study, study.ask().number, blamed=False)
+    queue(study, [Given("small", 0, SMALL), Given("other", 2, OTHER)])
+    found = [(each.title, each.state) for each in records(study)]
+    assert found == [
+        ("other, seed 0", "cut off"),
+        ("other, seed 1", "cut off"),
+        ("other, seed 2", "waiting"),
+        ("other, seed 0", "waiting"),  # handed back; who queued it lives
+        ("small, seed 0", "waiting"),
+    ]

@@ -123,6 +123,9 @@ def test_a_replay_goes_on_where_it_stopped(nas_search: CommandLine) -> None:
     assert "published network" in report.stdout
     text = Path(nas_search.folder / "here" / "report.md").read_text()
     assert "4.2" in text
-    assert "nothing is chosen from it" in nas_search("best").stderr
+    assert "no search here yet" in nas_search("best").stderr
+    assert (
+        "nothing is chosen from it" in nas_search("best", "--study", "mnist-sample-replay").stderr
+    )
     assert "test accuracies" in (listed := nas_search("trials").stdout)
     assert "4.2" in listed

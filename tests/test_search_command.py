@@ -163,18 +163,6 @@ def test_kill_9_of_everything_loses_nothing(nas_search: CommandLine) -> None:
         assert trials[trial.number] == trial
 
 
-def test_kill_9_of_a_worker_is_made_good(nas_search: CommandLine) -> None:
-    process = nas_search.start(*LONG_SEARCH, *NO_CONFIRMATION, "--workers", "1", "--trials", "1")
-    wait_for_a_running_epoch(nas_search, process)
-    running = next(trial for trial in trials_of(nas_search) if trial.state == "running")
-    os.kill(int(running.attributes["worker"].split("/")[-2]), signal.SIGKILL)
-    _, said = process.communicate(timeout=240)
-    assert process.returncode == 0, said
-    trials = trials_of(nas_search)
-    assert len(trained(trials)) == 1
-    assert trials[running.number].state == "cut off"
-
-
 def words_at_the_end(process: subprocess.Popen[str]) -> str:
     """What it said on stderr; if it does not end, where each of its threads was."""
     try:
