@@ -77,7 +77,8 @@ def connect(address: str) -> Room:
         ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         found = ray.cluster_resources()
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = " ".join(dict.fromkeys((lines[0].strip(), lines[-1].strip())))
         raise NasSearchError(
             f"--ray {address}: {reason} (auto or host:port on a machine of the cluster, "
             f"ray://host:10001 from elsewhere; with the same versions of Python and Ray)"
@@ -88,7 +89,10 @@ def connect(address: str) -> Room:
 
 
 def _refuse_if_silent(address: str) -> None:
-    """Raises NasSearchError if no Ray answers there: Ray itself would try for ever."""
+    """Raises NasSearchError if no Ray answers there: Ray itself would try for ever.
+
+    Of ray:// only that something listens: there Ray gives up by itself.
+    """
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
         if not address:
@@ -97,7 +101,8 @@ def _refuse_if_silent(address: str) -> None:
             return  # a name, which Ray knows or refuses at once
         where = (parts.hostname, parts.port)
         socket.create_connection(where, ANSWER_SECONDS).close()
-        if os.environ.get("RAY_USE_TLS", "0") == "0" and not _speaks_grpc(*where):
+        is_plain = not parts.scheme and os.environ.get("RAY_USE_TLS", "0") == "0"
+        if is_plain and not _speaks_grpc(*where):
             raise OSError("what answers there is no Ray")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -232,17 +232,14 @@ def test_cluster_that_is_not_there_is_said_in_one_line(address: str) -> None:
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_what_answers_and_is_no_cluster_is_said(
-    scheme: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_answers_and_is_no_cluster_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ray", reason="needs pip install '.[ray]'")
     monkeypatch.setattr(cluster_module, "ANSWER_SECONDS", 0.5)
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         pytest.raises(NasSearchError, match="is no Ray"),
     ):
-        connect(f"{scheme}127.0.0.1:{server.getsockname()[1]}")
+        connect(f"127.0.0.1:{server.getsockname()[1]}")
 
 
 @pytest.mark.parametrize("storage", [None, "sqlite:///runs/a.db"])
