@@ -16,9 +16,12 @@ folder=${FOLDER:-nas-search}
 # shellcheck disable=SC2016
 remote='
   cd "$1" && shift || exit
+  search= asked=
+  end() { asked=yes; kill -TERM $search 2> /dev/null; }
+  trap end HUP INT TERM
   .venv/bin/nas-search "$@" > >(cat) 2>&1 &
   search=$!
-  trap "kill -TERM $search 2> /dev/null" HUP INT TERM
+  [ -z "$asked" ] || end
   wait "$search"
   code=$?
   while kill -0 "$search" 2> /dev/null; do wait "$search"; code=$?; done

@@ -48,13 +48,13 @@ def address() -> Iterator[str]:
 
 
 def _running(url: str) -> list[TrialRecord]:
-    """The running trials of the one study of a storage; none while there is none."""
+    """The trials of the one study of a storage that are being trained; none while there is none."""
     try:
         study = load_study(open_storage(url, create=False), None)
     except NasSearchError:
         return []
-    marked = [each for each in records(study) if "worker" in each.attributes]
-    return [each for each in marked if each.state == "running"]
+    drawn = [each for each in records(study) if "seed" in each.attributes]
+    return [each for each in drawn if each.state == "running"]
 
 
 def test_killed_actor_is_replaced_and_the_count_ends_exact(
