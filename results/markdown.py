@@ -35,7 +35,7 @@ def mean_sd(values: Sequence[float]) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return not text or text[0].isdigit() or text[0] in "-+±" or text.startswith("**")
+    return not text or text[0].isdigit() or text[0] in "-+±~" or text.startswith("**")
 
 
 def _cell(text: str) -> str:

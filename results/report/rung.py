@@ -51,10 +51,10 @@ def _last(run: TrialRecord, settings: StudySettings) -> list[float]:
 
 
 def _target(ladder: Ladder, place: int, settings: StudySettings) -> str:
-    last = "the last epoch" if settings.sustain == 1 else f"each of the last {settings.sustain}"
+    last = "the last" if settings.sustain == 1 else f"each of the last {settings.sustain}"
     goal = (
         f"{settings.target:g}% of the validation images right after {last} of "
-        f"{settings.epochs}, with fewer than {settings.max_params:,} parameters"
+        f"{count(settings.epochs, 'epoch')}, with fewer than {settings.max_params:,} parameters"
     )
     if place == 0:
         return f"See what the plainest ancestor of the configuration sustains. In the end: {goal}."
