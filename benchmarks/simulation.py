@@ -49,9 +49,9 @@ def simulate_training(epoch_seconds: float = 0.0) -> None:
     setattr(objective, "TrainingRun", SimulatedTraining)  # noqa: B010
 
 
-def search_here(study: optuna.Study, plan: Plan, digits: Digits) -> None:
-    """What a worker does, in this process; `study` as it has loaded it."""
-    context = Context(
+def context_here(study: optuna.Study, plan: Plan, digits: Digits) -> Context:
+    """What a worker's trainings have at hand, in this process; `study` as it has loaded it."""
+    return Context(
         plan=plan,
         study=study,
         register=Register(study),
@@ -61,4 +61,8 @@ def search_here(study: optuna.Study, plan: Plan, digits: Digits) -> None:
         precision="float32",
         tell=lambda event: None,
     )
-    worker.search(context)
+
+
+def search_here(study: optuna.Study, plan: Plan, digits: Digits) -> None:
+    """What a worker does, in this process."""
+    worker.search(context_here(study, plan, digits))

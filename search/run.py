@@ -47,8 +47,8 @@ def train_given(
     """
     with at_work(plan, baselines=False) as (study, crew, publisher):
         before: Sequence[Given] = ()
-        while wanted := missing(records(study)):
-            failed = failures(records(study), wanted)
+        while wanted := missing(found := records(study)):
+            failed = failures(found, wanted)
             if failed and list(wanted) == list(before):
                 raise NasSearchError(
                     f"{count(len(failed), 'training')} failed: see the error column of nas-search "

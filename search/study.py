@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from results.errors import NasSearchError
-from results.handback import QUEUED_BY, end_and_hand_back
+from results.handback import MOST_ATTEMPTS, QUEUED_BY, end_and_hand_back
 from results.ledger import Ledger, at_once, refresh, stopped, with_ledger
 from results.record import Given, TrialRecord, given_runs
 from results.settings import SETTINGS_KEY
@@ -114,9 +114,14 @@ def untrained(records: Iterable[TrialRecord], wanted: Iterable[Given]) -> list[G
 
 
 def failures(records: Iterable[TrialRecord], wanted: Iterable[Given]) -> list[TrialRecord]:
-    """The trials that failed to train what is wanted."""
+    """The trials that failed to train what is wanted, or ended their process to the last."""
     keys = {(each.configuration, each.seed) for each in wanted}
-    failed = [each for each in records if each.state == "failed"]
+    failed = [
+        each
+        for each in records
+        if each.state == "failed"
+        or (each.state == "cut off" and each.attributes.get("attempt", 1) >= MOST_ATTEMPTS)
+    ]
     given = [(each, Given.of(each.attributes)) for each in failed]
     return [each for each, own in given if own and (own.configuration, own.seed) in keys]
 

@@ -9,22 +9,16 @@ dozens of them cost little. Ends with 0 if all of them do.
 import dataclasses
 import json
 import multiprocessing
-import random
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.simulation import search_here, simulate_training
 from results import database, patience, pulse
 from results.storage import open_storage
-from search import objective, study, worker
-from search.context import Context
+from search import objective, study
 from search.data import Digits, Examples
-from search.lane import make_lane
 from search.plan import Plan
-from search.register import Register
-from search.train import EpochMetrics
 from tests.plans import make_plan
 
 
@@ -57,24 +51,6 @@ class Crowd:
         )
 
 
-class MadeUp:
-    """Stands in for a training: takes its time, and tells accuracies by its seed."""
-
-    capture_seconds = 0.0
-    eager_reason = ""
-    network = None
-    epoch_seconds = 0.0
-
-    def __init__(self, *_: object, seed: int, epochs: int, **__: object) -> None:
-        self._dice = random.Random(seed)
-        self._epochs = epochs
-
-    def __iter__(self) -> Iterator[EpochMetrics]:
-        for epoch in range(1, self._epochs + 1):
-            time.sleep(self.epoch_seconds * self._dice.uniform(0.5, 1.5))
-            yield EpochMetrics(epoch, 1.0, 50.0, 1.0, self._dice.uniform(10, 99), 0.01, 0.01)
-
-
 def _digits() -> Digits:
     import torch
 
@@ -90,26 +66,14 @@ def _work(plan: Plan, digits: Digits, all_are_there: Any) -> None:
     storage = open_storage(plan.storage, create=False, patience=patience.Patience(60), waits=True)
     shared = study.load(storage, plan)
     all_are_there.wait()
-    worker.search(
-        Context(
-            plan=plan,
-            study=shared,
-            register=Register(shared),
-            digits=digits,
-            device="cpu",
-            lane=make_lane("cpu"),
-            precision="float32",
-            tell=lambda event: None,
-        )
-    )
+    search_here(shared, plan, digits)
 
 
 def main(crowd: Crowd) -> int:
     """Runs the workers to their end."""
     module: Any = objective
-    module.TrainingRun = MadeUp
     module.save_checkpoint = module.keep_artifacts = lambda *_: None
-    MadeUp.epoch_seconds = crowd.epoch_seconds
+    simulate_training(crowd.epoch_seconds)
     study._this_host = lambda: crowd.machine
     database.HEARTBEAT_SECONDS = pulse.HEARTBEAT_SECONDS = crowd.heartbeat_seconds
     pulse.GRACE_SECONDS = crowd.grace_seconds  # type: ignore[assignment]

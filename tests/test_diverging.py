@@ -12,6 +12,7 @@ import optuna
 import pytest
 import sqlalchemy
 
+from benchmarks.simulation import context_here
 from results.ledger import database_of, with_ledger
 from results.publish import publish
 from results.record import Given, confirmations, records
@@ -21,12 +22,9 @@ from results.settings import StudySettings
 from results.storage import default_url, open_storage, settings_of
 from results.table import trials_json
 from search.confirm import confirm
-from search.context import Context
 from search.data import DataSource, Digits, Examples
-from search.lane import make_lane
 from search.objective import GivenObjective
 from search.plan import Plan, Precision
-from search.register import Register
 from search.study import load, make_or_resume, queue
 from search.train import TrainingRun
 from space import Configuration, Conv, Recipe, SearchSpace, baseline
@@ -93,16 +91,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, digits: Digits) -> optuna.St
     made = make_or_resume(open_storage(url, create=True), plan, baselines=False)
     queue(made, [Given("exploding", 0, exploding())])
     loaded = load(open_storage(url, create=False), plan)
-    context = Context(
-        plan=plan,
-        study=loaded,
-        register=Register(loaded),
-        digits=digits,
-        device="cpu",
-        lane=make_lane("cpu"),
-        precision="float32",
-        tell=lambda _: None,
-    )
+    context = context_here(loaded, plan, digits)
     loaded.optimize(GivenObjective(context), n_trials=1)
     confirm(context, 0, 0)
     return with_ledger(made)

@@ -6,7 +6,7 @@ import optuna
 import pytest
 
 from results.errors import NasSearchError
-from results.handback import end_and_hand_back
+from results.handback import MOST_ATTEMPTS, end_and_hand_back
 from results.ledger import with_ledger
 from results.record import Given, TrialRecord, records
 from results.settings import StudySettings
@@ -14,7 +14,7 @@ from results.storage import default_url, load_study, open_storage
 from search.data import DataSource
 from search.plan import Plan
 from search.run import run, train_given
-from search.study import make_or_resume, queue, this_worker, untrained
+from search.study import failures, make_or_resume, queue, this_worker, untrained
 from space import SearchSpace, baseline
 from tests.plans import make_plan
 
@@ -133,3 +133,17 @@ def test_what_a_command_that_is_gone_left_is_not_trained_by_the_next(
         ("other, seed 0", "waiting"),  # handed back; who queued it lives
         ("small, seed 0", "waiting"),
     ]
+
+
+def test_what_keeps_ending_its_process_has_failed(tmp_path: Path) -> None:
+    study = make_or_resume(
+        open_storage(default_url(tmp_path), create=True), plan(tmp_path), baselines=False
+    )
+    wanted = [Given("small", 0, SMALL), Given("other", 0, OTHER)]
+    queue(study, wanted[:1])
+    for attempt in range(MOST_ATTEMPTS):
+        assert not failures(records(study), wanted), attempt
+        end_and_hand_back(study, study.ask().number, blamed=True)
+    (failed,) = failures(records(study), wanted)
+    assert failed.title == "small, seed 0"
+    assert not failures(records(study), wanted[1:])
