@@ -4,25 +4,36 @@ What trains is asked for by name where trials are evaluated, so putting another 
 that and nothing else: sampling, pruning, checkpoints, pictures and storage are the real ones.
 """
 
+import math
 import random
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import optuna
+import torch
 
-from search import objective, worker
+from results.publish import publish
+from results.settings import StudySettings
+from results.storage import default_url, open_storage
+from search import objective, process, worker
 from search.context import Context
-from search.data import Digits
+from search.data import DataSource, Digits
 from search.lane import make_lane
 from search.plan import Plan
 from search.register import Register
+from search.study import load, make_or_resume
 from search.train import EpochMetrics
-from space import Configuration
+from space import Configuration, SearchSpace
 from space.network import build_network
 
 
 class SimulatedTraining:
-    """Epochs that take `SECONDS` each; accuracies are random, so the pruner has something to do."""
+    """Epochs that take `SECONDS` each, and a curve as of a training: up to a ceiling of its own.
+
+    Both are drawn from the seed, so the pruner has something to do.
+    """
 
     SECONDS = 0.0
 
@@ -37,9 +48,10 @@ class SimulatedTraining:
         self.network = build_network(configuration.architecture).eval()
 
     def __iter__(self) -> Iterator[EpochMetrics]:
+        ceiling = self._luck.uniform(98, 99.5)
         for epoch in range(1, self._epochs + 1):
             time.sleep(self.SECONDS)
-            accuracy = self._luck.uniform(98, 99.5)
+            accuracy = ceiling - 3 * math.exp(-epoch / 2) + self._luck.uniform(-0.1, 0.1)
             yield EpochMetrics(epoch, 0.1, 99.0, 0.1, accuracy, 0.001, 0.0)
 
 
@@ -66,3 +78,37 @@ def context_here(study: optuna.Study, plan: Plan, digits: Digits) -> Context:
 def search_here(study: optuna.Study, plan: Plan, digits: Digits) -> None:
     """What a worker does, in this process."""
     worker.search(context_here(study, plan, digits))
+
+
+def simulate_forked(epoch_seconds: float) -> None:
+    """As `simulate_training`; worker processes are forked from this one, and begin at once."""
+    torch.set_num_threads(1)  # no threads that a forked process would miss
+    simulate_training(epoch_seconds=0.0)
+    digits = DataSource("mnist-sample").load()
+    setattr(DataSource, "load", lambda *_: digits)  # noqa: B010
+    setattr(process, "START_METHOD", "fork")  # noqa: B010
+    with tempfile.TemporaryDirectory() as folder:  # a first trial imports what only trials need
+        plan = _plan_of_one_trial(Path(folder))
+        database = open_storage(plan.storage, create=True)
+        make_or_resume(database, plan, baselines=True)
+        study = load(database, plan)
+        search_here(study, plan, digits)
+        publish(study)
+        database.engine.dispose()
+    SimulatedTraining.SECONDS = epoch_seconds
+
+
+def _plan_of_one_trial(folder: Path) -> Plan:
+    return Plan(
+        study="first",
+        storage=default_url(folder),
+        settings=StudySettings(
+            dataset="mnist-sample", space=SearchSpace.for_budget(10_000), epochs=1, sustain=1
+        ),
+        data=DataSource("mnist-sample"),
+        out=folder,
+        devices=("cpu",),
+        workers=1,
+        precision="float32",
+        trials=1,
+    )

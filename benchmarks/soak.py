@@ -32,25 +32,19 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # tests this checkout, installed or not
 
-from benchmarks.simulation import search_here, simulate_training
+from benchmarks.simulation import simulate_forked
 from results.artifacts import ArtifactStore
 from results.checkpoint import load_checkpoint
 from results.errors import NasSearchError
 from results.handback import MOST_ATTEMPTS
 from results.ledger import Ledger, database_of, refresh, with_ledger
 from results.markdown import count
-from results.publish import publish
 from results.record import TrialRecord, records
-from results.settings import StudySettings
 from results.storage import default_url, load_study, open_storage
 from results.store import Folder
 from results.versions import device_name, versions
-from search import cli, process
+from search import cli
 from search.dashboard import Server
-from search.data import DataSource
-from search.plan import Plan
-from search.study import load, make_or_resume
-from space import SearchSpace
 
 STUDY = "soak"
 KINDS = ("worker", "parent", "all")
@@ -330,41 +324,6 @@ def _dashboard_faults(study: optuna.Study, folder: Path, trials: int) -> list[st
     return [] if shown == trials else [f"the dashboard shows {shown} of {trials} trials"]
 
 
-def simulate() -> None:
-    """Lets processes that are forked from this one begin at once, and train what takes no time."""
-    import torch
-
-    torch.set_num_threads(1)  # no threads that a forked process would miss
-    simulate_training(epoch_seconds=0.1)
-    digits = DataSource("mnist-sample").load()
-    setattr(DataSource, "load", lambda *_: digits)  # noqa: B010
-    setattr(process, "START_METHOD", "fork")  # noqa: B010
-    with tempfile.TemporaryDirectory() as folder:  # a first trial imports what only trials need
-        plan = _plan_of_one_trial(Path(folder))
-        database = open_storage(plan.storage, create=True)
-        make_or_resume(database, plan, baselines=True)
-        study = load(database, plan)
-        search_here(study, plan, digits)
-        publish(study)
-        database.engine.dispose()
-
-
-def _plan_of_one_trial(folder: Path) -> Plan:
-    return Plan(
-        study=STUDY,
-        storage=default_url(folder),
-        settings=StudySettings(
-            dataset="mnist-sample", space=SearchSpace.for_budget(10_000), epochs=1, sustain=1
-        ),
-        data=DataSource("mnist-sample"),
-        out=folder,
-        devices=("cpu",),
-        workers=1,
-        precision="float32",
-        trials=1,
-    )
-
-
 @click.command()
 @click.option("--minutes", type=float, help="How long it kills. Default: until --kills are done.")
 @click.option("--kills", type=int, help="How often. Default: 50, or any number with --minutes.")
@@ -388,7 +347,7 @@ def main(
 ) -> None:
     """Kill a search at random moments, and look whether anything was lost."""
     if simulated:
-        simulate()
+        simulate_forked(epoch_seconds=0.1)
     with tempfile.TemporaryDirectory() as temporary:
         where = (folder or Path(temporary)).absolute()
         where.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,6 @@ then (see search/publisher.py).
 """
 
 import argparse
-import random
 import sys
 import tempfile
 import time
@@ -26,43 +25,15 @@ from typing import Any
 import optuna
 import sqlalchemy.event
 import torch
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.trial import FrozenTrial, TrialState, create_trial
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # measures this checkout, installed or not
 
+from benchmarks.filled import make_filled, plan_of
 from benchmarks.simulation import SimulatedTraining, search_here, simulate_training
-from results.ledger import Ledger
-from results.record import BUDGET_CONSTRAINT, Epoch, drawn_attributes, trained_attributes
-from results.settings import StudySettings
 from results.storage import default_url, open_storage
 from results.versions import versions
 from search import objective, study
 from search.data import DataSource, Digits
-from search.plan import Plan
-from space import SearchSpace, footprint
-from space.search_space import Choice, FloatRange, IntRange, configuration
-
-EPOCHS = 15
-SETTINGS = StudySettings(
-    dataset="mnist-sample", space=SearchSpace.for_budget(10_000), epochs=EPOCHS
-)
-
-
-def distribution(each: IntRange | FloatRange | Choice) -> BaseDistribution:
-    if isinstance(each, Choice):
-        return CategoricalDistribution(each.choices)
-    if isinstance(each, FloatRange):
-        return FloatDistribution(each.low, each.high, log=each.log)
-    return IntDistribution(each.low, each.high, log=each.log)
-
-
-DISTRIBUTIONS = {name: distribution(each) for name, each in SETTINGS.space.dimensions.items()}
 
 SECONDS: defaultdict[str, float] = defaultdict(float)
 """By what was called."""
@@ -82,67 +53,10 @@ def time_calls(owner: Any, name: str, what: str) -> None:
     setattr(owner, name, timed)
 
 
-def ended_trial(number: int) -> FrozenTrial:
-    """A trial as a search leaves it behind."""
-    luck = random.Random(number)
-    params = {name: _draw(each, luck) for name, each in DISTRIBUTIONS.items()}
-    drawn = configuration(params)
-    cost = footprint(drawn.architecture)
-    excess = cost.params - SETTINGS.max_params + 1
-    attributes = {"worker": "none/0/0.00", "dataset": "mnist-sample"}
-    attributes |= drawn_attributes(drawn, cost)
-    reports: dict[int, float] = {}
-    if excess <= 0:
-        count = luck.choice([3, 3, 6, EPOCHS])
-        accuracies = [luck.uniform(98, 99.5) for _ in range(count)]
-        history = [
-            Epoch(epoch, 0.1, 99.0, 0.1, each, 0.1, 0.1) for epoch, each in enumerate(accuracies, 1)
-        ]
-        attributes |= trained_attributes(history, SETTINGS, images_per_epoch=4_000)
-        reports = dict(enumerate(accuracies, 1))
-    complete = len(reports) == EPOCHS
-    return create_trial(
-        state=TrialState.COMPLETE if complete else TrialState.PRUNED,
-        value=SETTINGS.sustained(list(reports.values())) if complete else None,
-        params=params,
-        distributions=DISTRIBUTIONS,
-        user_attrs=attributes,
-        system_attrs={f"constraints:{BUDGET_CONSTRAINT}": float(excess)},
-        intermediate_values=reports,
-    )
-
-
-def _draw(distribution: Any, luck: random.Random) -> Any:
-    if isinstance(distribution, CategoricalDistribution):
-        return luck.choice(distribution.choices)
-    if isinstance(distribution, IntDistribution):
-        return luck.randint(distribution.low, distribution.high)
-    return luck.uniform(distribution.low, distribution.high)
-
-
 def measure(folder: Path, at: int, trials: int, digits: Digits, pruner: str) -> str:
     """One line of the table."""
-    plan = Plan(
-        study="cost",
-        storage=default_url(folder),
-        settings=SETTINGS,
-        data=DataSource("mnist-sample"),
-        out=folder,
-        trials=trials,
-        seed=at,
-        sampler="tpe",
-        pruner=pruner,
-        devices=("cpu",),
-        workers=1,
-        precision="float32",
-        finalists=0,
-        confirm_seeds=0,
-    )
-    study.make_or_resume(open_storage(plan.storage, create=True), plan, baselines=False)
-    ledger = Ledger(open_storage(plan.storage, create=False), plan.study)
-    missing = range(len(ledger.get_all_trials(1, deepcopy=False)), at)
-    for number in missing:
-        ledger.create_new_trial(1, ended_trial(number))
+    plan = replace(plan_of(default_url(folder), folder, seed=at), pruner=pruner)
+    make_filled(plan, at)
     database = open_storage(plan.storage, create=False)
     statements: Counter[str] = Counter()
     sqlalchemy.event.listen(

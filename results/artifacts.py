@@ -71,19 +71,32 @@ class ArtifactStore:
         raise ArtifactNotFound(f"no artifact {artifact_id} in any store that can be reached")
 
 
-def keep_artifacts(
-    trial: "optuna.Trial", record: TrialRecord, settings: StudySettings, store: Store
-) -> None:
-    """Draws what there is to see of a trained trial and keeps it; before the trial is told.
+Contents = dict[str, bytes]
+"""By the name that a person sees."""
 
-    The weights, which are in the store, get a second name there. Raises OSError.
-    """
+
+def contents_of(record: TrialRecord, settings: StudySettings) -> Contents:
+    """What there is to see of a trained trial: two pictures and a table."""
     architecture = record.configuration.architecture
-    contents = {
+    return {
         "learning-curve.png": png(trial_chart(record, settings), dots_per_inch=DOTS_PER_INCH),
         "network.png": network_png(architecture, dots_per_inch=DOTS_PER_INCH),
         "epochs.csv": _table(record.history).encode(),
     }
+
+
+def keep_artifacts(
+    trial: "optuna.Trial",
+    record: TrialRecord,
+    settings: StudySettings,
+    store: Store,
+    draw: Callable[[TrialRecord, StudySettings], Contents] = contents_of,
+) -> None:
+    """Keeps what there is to see of a trained trial; before the trial is told.
+
+    The weights, which are in the store, get a second name there. Raises OSError.
+    """
+    contents = draw(record, settings)
     for filename, content in contents.items():
         artifact = _described(filename)
         store.write(_name(artifact.artifact_id), content)

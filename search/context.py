@@ -4,9 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from results.artifacts import contents_of
 from results.store import Store
 from results.whereabouts import store_of
 from search.data import Digits
+from search.drawing import Drawing
 from search.events import Event
 from search.lane import Lane
 from search.places import Places
@@ -32,6 +34,7 @@ class Context:
     lane: Lane
     precision: Precision
     tell: Callable[[Event], None]
+    draw: Drawing = contents_of
     places: Places = field(default_factory=Places)
 
     @property

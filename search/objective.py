@@ -158,7 +158,7 @@ class Objective(ABC):
         record = TrialRecord(trial.number, state, None, trial.params, about)
         try:
             with self.clock.measuring("drawing"):
-                keep_artifacts(trial, record, self._settings, self._store)
+                keep_artifacts(trial, record, self._settings, self._store, self._context.draw)
         except (StorageInternalError, UpdateFinishedTrialError):
             raise
         except Exception as error:

@@ -22,7 +22,7 @@ class Places:
     """Of one process. `count` is one at least."""
 
     def __init__(self, count: int = 1) -> None:
-        self._count = count
+        self.count = count
         self._lock = threading.Lock()
         self._had_others: dict[object, bool] = {}
         """Of each training that runs: whether another one ran at any time since it began."""
@@ -47,6 +47,6 @@ class Places:
 
     def _give_up(self) -> OutOfMemory:
         with self._lock:
-            gave_up = self._count > 1
-            self._count -= gave_up
-            return OutOfMemory(self._count, gave_up=gave_up)
+            gave_up = self.count > 1
+            self.count -= gave_up
+            return OutOfMemory(self.count, gave_up=gave_up)

@@ -74,7 +74,8 @@ class LocalProcess:
             target=worker.main,
             args=(plan, device, places, theirs),
             name=f"nas-search worker on {device}",
-            daemon=True,
+            # Not a daemon, which could have no children: it ends with this process by itself.
+            daemon=False,
         )
         with held_back():  # half started it would complain
             self._process.start()

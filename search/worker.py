@@ -52,7 +52,9 @@ def make_context(
     plan: Plan, device: str, tell: Callable[[Event], None], places: Places
 ) -> "Context":
     """Connects to the study and loads the digits."""
+    from results.artifacts import contents_of
     from search.context import Context
+    from search.drawing import DrawingProcesses
     from search.lane import make_lane
     from search.precision import precision_for
     from search.register import Register
@@ -71,6 +73,7 @@ def make_context(
         lane=make_lane(device),
         precision=plan.precision or precision_for(study, device),
         tell=tell,
+        draw=contents_of if places.count == 1 else DrawingProcesses(),
         places=places,
     )
 
