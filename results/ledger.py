@@ -101,7 +101,7 @@ class Ledger(_CachedStorage):
         """While `at_once` runs."""
         self._foreign: set[int] = set()
         """Unfinished trials that are not begun here: to be read again."""
-        self._pulse = Pulse()
+        self._pulse = Pulse[int]()
         self._stopped: set[int] = set()
         """Running trials of others whose heart has stopped, and that nobody has asked for yet."""
         self._last_read = self._last_write = self._last_beat = -float("inf")

@@ -1,12 +1,15 @@
-"""Tells which running trials have nobody any more who works on them."""
+"""Tells what has nobody any more who works on it: running trials, by their ids, and claims."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import Generic, TypeVar
 
 from results.database import GRACE_SECONDS, HEARTBEAT_SECONDS
 
+Key = TypeVar("Key", bound=Hashable)
 
-class Pulse:
+
+class Pulse(Generic[Key]):
     """Watches heartbeats: one that does not change while it is watched has stopped.
 
     Heartbeats are written with the clock of the database and only compared with themselves, so a
@@ -15,7 +18,7 @@ class Pulse:
     """
 
     def __init__(self) -> None:
-        self._since: dict[int, tuple[object, float]] = {}
+        self._since: dict[Key, tuple[object, float]] = {}
         self._last_look = -float("inf")
 
     @property
@@ -23,17 +26,13 @@ class Pulse:
         """Whether it is time to look again."""
         return time.monotonic() - self._last_look >= HEARTBEAT_SECONDS
 
-    def look(self, beats: Mapping[int, object]) -> list[int]:
-        """Takes the last heartbeat of each running trial; returns those that have stopped."""
+    def look(self, beats: Mapping[Key, object]) -> list[Key]:
+        """Takes the last heartbeat of each by its key; returns those that have stopped."""
         now = time.monotonic()
         before = self._since if now - self._last_look < GRACE_SECONDS else {}
         self._last_look = now
         self._since = {
-            trial_id: before[trial_id]
-            if trial_id in before and before[trial_id][0] == beat
-            else (beat, now)
-            for trial_id, beat in beats.items()
+            key: before[key] if key in before and before[key][0] == beat else (beat, now)
+            for key, beat in beats.items()
         }
-        return [
-            trial_id for trial_id, (_, since) in self._since.items() if now - since > GRACE_SECONDS
-        ]
+        return [key for key, (_, since) in self._since.items() if now - since > GRACE_SECONDS]

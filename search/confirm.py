@@ -54,9 +54,12 @@ def confirm(context: Context, trial: int, seed: int) -> None:
         predictions="".join(map(str, predicted)),
         kept_in=store.place,
     )
-    stored = dataclasses.asdict(outcome)
-    save_checkpoint(store, name, run.network, configuration, {**stored, "study": plan.study})
-    context.study.set_user_attr(Confirmation.key(trial, seed), stored)
+    key, stored = Confirmation.key(trial, seed), dataclasses.asdict(outcome)
+    if (
+        key not in context.study.user_attrs
+    ):  # else this process was taken for dead: the first counts
+        save_checkpoint(store, name, run.network, configuration, {**stored, "study": plan.study})
+        context.study.set_user_attr(key, stored)
     context.tell(
         Finished(trial, "complete", record.params, outcome.sustained, seed=seed, is_complete=True)
     )

@@ -44,9 +44,14 @@ WORKERS_PER_GPU = 8
 
 
 def default_workers(devices: tuple[str, ...]) -> int:
-    """Some for each GPU; on the CPU one for each physical core that this process may use."""
+    """Some for each GPU; on the CPU one for each physical core."""
     if devices != ("cpu",):
         return WORKERS_PER_GPU * len(devices)
+    return usable_cores()
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may use."""
     import psutil
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -8,7 +8,6 @@ and whose end would leave trials without).
 """
 
 import multiprocessing
-import os
 import queue
 import signal
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from multiprocessing.connection import Connection
 from results.artifacts import Contents, contents_of
 from results.record import TrialRecord
 from results.settings import StudySettings
+from search.device import usable_cores
 
 Drawing = Callable[[TrialRecord, StudySettings], Contents]
 
@@ -31,7 +31,7 @@ class DrawingProcesses:
 
     def __init__(self) -> None:
         self._idle: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
-        for _ in range(max(1, len(os.sched_getaffinity(0)) // 2)):
+        for _ in range(max(1, usable_cores() // 2)):
             self._idle.put(None)
 
     def __call__(self, record: TrialRecord, settings: StudySettings) -> Contents:

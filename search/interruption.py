@@ -1,15 +1,17 @@
-"""Ctrl-C, and SIGTERM from a scheduler: a command stops in good order, and soon in any case."""
+"""Ctrl-C, SIGTERM from a scheduler, a terminal that is closed: a command stops in good order, and
+soon in any case."""
 
 import os
 import signal
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 PATIENCE_SECONDS = 8.0
 """What an orderly stop may take. Schedulers send SIGKILL some time after SIGTERM, often 10 s."""
@@ -33,7 +35,7 @@ class Interruption:
         self._received: int | None = None
 
     def install(self) -> None:
-        """Signals that whoever started this process wants to be ignored stay so."""
+        """Signals that whoever started this process wants to be ignored (`nohup`) stay so."""
         for each in SIGNALS:
             if signal.getsignal(each) != signal.SIG_IGN:
                 signal.signal(each, self._interrupt)
@@ -50,6 +52,8 @@ class Interruption:
     def _interrupt(self, number: int, _: FrameType | None) -> None:
         if self._received is None:
             self._received = number
+            if number == signal.SIGHUP:
+                _leave_terminal()
             raise KeyboardInterrupt
 
     def _watch(self, signals: socket.socket) -> None:
@@ -59,6 +63,18 @@ class Interruption:
         time.sleep(PATIENCE_SECONDS)
         self._say(STOPPED)
         os._exit(128 + number)
+
+
+def _leave_terminal() -> None:
+    """What is said to one that is gone would be an error, and keep from ending in good order."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (1, 2):
+        try:
+            lasts = stat.S_ISREG(os.fstat(stream).st_mode)  # a log
+        except OSError:
+            lasts = False
+        if not lasts:
+            os.dup2(nowhere, stream)
 
 
 @contextmanager

@@ -90,8 +90,8 @@ class LocalProcess:
 
     @property
     def was_asked(self) -> bool:
-        """By SIGTERM."""
-        return bool(self._process.exitcode == -signal.SIGTERM)
+        """By a scheduler, or by a terminal that was closed."""
+        return self._process.exitcode in (-signal.SIGTERM, -signal.SIGHUP)
 
     @property
     def ending(self) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _OF_TRIALS = {"architecture", "recipe", "history", "versions", "worker", "checkpoint", KEPT_IN}
 """What programs read, and people find as pictures and tables: each row would be a page long."""
 
-_OF_STUDIES = (SETTINGS_KEY, f"{TIMING_KEY}:", "confirmation:")
+_OF_STUDIES = (SETTINGS_KEY, f"{TIMING_KEY}:", "confirmation:", "confirming:")
 """What begins so is in the note and the plots."""
 
 

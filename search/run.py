@@ -170,10 +170,11 @@ def _confirm(plan: Plan, study: "optuna.Study", crew: Crew, publisher: Publisher
     chosen = finalists(records(study), plan.settings, plan.finalists)
     have = {(run.trial, run.seed) for runs in confirmations(study).values() for run in runs}
     wanted = [(each.number, seed) for seed in range(plan.confirm_seeds) for each in chosen]
-    tasks = [ConfirmTask(*each) for each in wanted if each not in have]
-    if tasks:
+    missing = tuple(each for each in wanted if each not in have)
+    if missing:
         publisher.publish()
-        tally = Tally(len(wanted), len(wanted) - len(tasks), compares=False)
+        tally = Tally(len(wanted), len(wanted) - len(missing), compares=False)
+        tasks = [ConfirmTask(missing)] * min(plan.workers, len(missing))
         _work(crew, "confirm on test images", tally, tasks, publisher)
 
 

@@ -98,7 +98,7 @@ def queue(study: "optuna.Study", wanted: Iterable[Given]) -> None:
             key = (given.configuration, given.seed)
             lacking.pop(key, None)
             queued_by = trial.user_attrs.get(QUEUED_BY)
-            if trial.state == TrialState.WAITING and key not in keys and _is_gone(queued_by):
+            if trial.state == TrialState.WAITING and key not in keys and is_gone(queued_by):
                 study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         for each in lacking.values():
             attributes = {**each.attributes(), QUEUED_BY: this_worker()}
@@ -196,10 +196,10 @@ class DeadTrials:
         if worker is None:
             since = self._unclaimed_since.setdefault(trial.number, time.monotonic())
             return time.monotonic() - since > UNCLAIMED_SECONDS
-        return worker in self._ended or _is_gone(worker)
+        return worker in self._ended or is_gone(worker)
 
 
-def _is_gone(worker: str | None) -> bool:
+def is_gone(worker: str | None) -> bool:
     """Whether a process of this machine, as `this_worker` named it, has ended; false of others."""
     import psutil
 

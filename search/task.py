@@ -15,10 +15,12 @@ class QueueTask:
 
 @dataclass(frozen=True)
 class ConfirmTask:
-    """Retrain a finalist on all training images from one seed and measure it on the test images."""
+    """Retrain finalists on all training images from some seeds and measure them on the test images.
 
-    trial: int
-    seed: int
+    `wanted`: trials and seeds, until each is stored, by whoever did it.
+    """
+
+    wanted: tuple[tuple[int, int], ...]
 
 
 Task = SearchTask | QueueTask | ConfirmTask

@@ -45,7 +45,13 @@ if TYPE_CHECKING:
     from search.objective import Objective
 
 IDLE_SECONDS = 0.2
+CLAIMED_SECONDS = 1.0
+"""Between looks at what others have begun to confirm."""
+
 FAILURES_IN_A_ROW = 10
+
+CLAIM_KEY = "confirming"
+"""Of attributes of the study, with the trial and the seed."""
 
 
 def make_context(
@@ -185,14 +191,7 @@ def run(context: "Context", task: Task) -> None:
     elif isinstance(task, QueueTask):
         work_off(context)
     else:
-        from search.confirm import confirm
-
-        try:
-            with context.places.training():
-                confirm(context, task.trial, task.seed)
-        except OutOfMemory as error:
-            context.tell(CutOff(task.trial, task.seed, str(error)))
-            raise
+        confirm_all(context, task.wanted)
 
 
 def search(context: "Context") -> None:
@@ -244,6 +243,29 @@ def work_off(context: "Context") -> None:
                 with clock.measuring("waiting"):
                     time.sleep(IDLE_SECONDS)
             context.tell(TimeSpent(lap()))
+
+
+def confirm_all(context: "Context", wanted: Sequence[tuple[int, int]]) -> None:
+    """Confirms each trial from each seed, unless others do; returns when all are stored."""
+    from results.record import Confirmation
+    from search.claims import Claims
+    from search.confirm import confirm
+
+    claims = Claims(context.study)
+    by_claim = {f"{CLAIM_KEY}:{trial}:{seed}": (trial, seed) for trial, seed in wanted}
+    stored = [Confirmation.key(*each) for each in wanted]
+    while not set(stored) <= context.study.user_attrs.keys():
+        taken = claims.take(by_claim, stored)
+        if taken is None:
+            time.sleep(CLAIMED_SECONDS)
+            continue
+        trial, seed = by_claim[taken]
+        try:
+            with claims.held(taken), context.places.training():
+                confirm(context, trial, seed)
+        except OutOfMemory as error:
+            context.tell(CutOff(trial, seed, str(error)))
+            raise
 
 
 def _train_one(study: "optuna.Study", objective: "Objective") -> None:

@@ -1,7 +1,6 @@
 """Pictures that other processes draw are those that this one would, whatever becomes of them."""
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from results.artifacts import contents_of
 from results.record import records
 from results.storage import default_url, open_storage
+from search import drawing as module
 from search.crew import Crew
 from search.drawing import DrawingProcesses
 from search.process import LocalProcess
@@ -26,7 +26,7 @@ RECORD = trained(0, [97.0, 98.0, 98.5] * 5)
 @pytest.fixture
 def drawing(monkeypatch: pytest.MonkeyPatch) -> Iterator[DrawingProcesses]:
     """By one process at a time."""
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr(module, "usable_cores", lambda: 1)
     yield DrawingProcesses()
     for process in children():
         process.kill()

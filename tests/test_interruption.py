@@ -1,8 +1,13 @@
 """SIGTERM and SIGINT at any moment: soon over, nothing lost, one line, the code of the signal."""
 
 import contextlib
+import fcntl
 import os
+import pty
 import signal
+import subprocess
+import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +16,8 @@ import psutil
 import pytest
 
 from benchmarks.simulation import SimulatedTraining
+from results.record import records
+from results.storage import default_url, load_study, open_storage
 from search.interruption import PATIENCE_SECONDS, STOPPED
 from search.train import EpochMetrics
 from tests.conftest import CommandLine
@@ -43,6 +50,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         ("SIGINT", QUIET_SEARCH, "search.objective.save_checkpoint"),
         ("SIGTERM", QUIET_SEARCH, "results.publish.publish"),
         ("SIGTERM", CONFIRMING, "search.confirm.predict"),
+        ("SIGHUP", QUIET_SEARCH, "search.run.make_or_resume"),
+        ("SIGHUP", QUIET_SEARCH, "search.objective.save_checkpoint"),
         ("SIGTERM", REPLAY, "search.objective.save_checkpoint"),
         ("SIGINT", DRILLDOWN, "search.objective.save_checkpoint"),
     ],
@@ -130,3 +139,28 @@ def test_a_signal_while_everything_is_imported(nas_search: CommandLine, seconds:
     _, said = process.communicate(timeout=10)
     assert "Traceback" not in said
     assert process.returncode in (143, -signal.SIGTERM)  # the latter before Python has begun
+
+
+def test_a_terminal_that_is_closed_ends_a_search_in_good_order(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    arguments = (*QUIET_SEARCH, "--epochs", "500", "--out", str(tmp_path))
+    search = subprocess.Popen(
+        [sys.executable, "-m", "search.cli", *arguments],
+        cwd=Path(__file__).parents[1],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # theirs is its terminal
+    )
+    os.close(theirs)
+    said = b""
+    while b"%" not in said:
+        said += os.read(ours, 10_000)
+    os.close(ours)
+    assert search.wait(PATIENCE_SECONDS + 2) == 128 + signal.SIGHUP
+    study = load_study(open_storage(default_url(tmp_path), create=False), None)
+    states = [each.state for each in records(study)]
+    assert "running" not in states
+    assert "cut off" in states
+    assert "waiting" in states

@@ -103,7 +103,8 @@ def test_what_ran_out_of_memory_is_run_again_with_fewer_at_once(bench: Bench) ->
     assert {each.attributes["attempt"] for each in again.values()} == {1}
     # Confirmations are in a process of their own here, which begins with four at once.
     (number, *_) = [each.number for each in trials if each.state == "complete"]
-    assert bench.work([ConfirmTask(number, seed) for seed in range(5)]) == FITTING
+    wanted = tuple((number, seed) for seed in range(5))
+    assert bench.work([ConfirmTask(wanted)] * 4) == FITTING
     assert {each.seed for each in bench.lost} <= set(range(5))
     assert [each.seed for each in confirmations(bench.study)[number]] == [0, 1, 2, 3, 4]
 
