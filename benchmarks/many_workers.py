@@ -6,7 +6,7 @@
 The worker loop, its processes, the storage, checkpoints and pictures are the real ones; a training
 sleeps for so many seconds an epoch (see `simulation.py`), so that what is not training shows. Each
 row begins with a copy of the same study. The clock runs from the moment when the last worker has
-read the study until `--seconds` later; what was told within counts.
+read the study and been through a draw (opening) until `--seconds` later; what was told within counts.
 """
 
 import multiprocessing
@@ -14,6 +14,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
+import optuna
 import psutil
 import sqlalchemy
 
@@ -33,9 +35,9 @@ from results.storage import default_url, open_storage
 from results.versions import device_name, versions
 from search import worker
 from search.clock import Kind
-from search.context import Context
 from search.crew import Crew
 from search.events import EpochDone, Event, Finished, TimeSpent
+from search.objective import Objective
 from search.plan import Plan
 from search.study import DeadTrials, load
 from search.task import SearchTask
@@ -153,36 +155,37 @@ class Window:
 
 @contextmanager
 def counted() -> Iterator[Callable[[], int]]:
-    """A context in which it is known how many workers have read their study."""
-    opened = multiprocessing.Value("i", 0)
-    whole = worker.search
+    """A context in which it is known how many workers have been through their first draw."""
+    begun = multiprocessing.Value("i", 0)
+    whole, thread = worker._train_one, threading.local()
 
-    def search(context: Context) -> None:
-        context.register.counts()  # reads the study
-        with opened:
-            opened.value += 1
-        whole(context)
+    def train_one(study: optuna.Study, objective: Objective) -> None:
+        whole(study, objective)
+        if not hasattr(thread, "has_begun"):
+            thread.has_begun = True
+            with begun:
+                begun.value += 1
 
-    setattr(worker, "search", search)  # noqa: B010
+    setattr(worker, "_train_one", train_one)  # noqa: B010
     try:
-        yield lambda: int(opened.value)
+        yield lambda: int(begun.value)
     finally:
-        setattr(worker, "search", whole)  # noqa: B010
+        setattr(worker, "_train_one", whole)  # noqa: B010
 
 
 def measure(plan: Plan, seconds: float) -> tuple[float, Window]:
-    """How long the workers took to read the study, and what they did then."""
+    """How long it took until all had begun, and what they did then."""
     database = open_storage(plan.storage, create=False)
     study = load(database, plan)
     dead = DeadTrials(study)
     database.engine.dispose()  # a forked process would share it
     window, begun, since = Window(), time.perf_counter(), 0.0
     opening = 0.0
-    with counted() as opened, Crew(plan, dead) as crew:
+    with counted() as begun_by, Crew(plan, dead) as crew:
         for event in crew.work([SearchTask()] * plan.workers):
             now = time.perf_counter()
             if not since:
-                if opened() < plan.workers:
+                if begun_by() < plan.workers:
                     continue
                 since, opening = now, now - begun
                 psutil.cpu_percent()
