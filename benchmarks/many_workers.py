@@ -5,8 +5,8 @@
 
 The worker loop, its processes, the storage, checkpoints and pictures are the real ones; a training
 sleeps for so many seconds an epoch (see `simulation.py`), so that what is not training shows. Each
-row begins with a copy of the same study. The clock runs from the moment when the last worker has
-read the study and been through a draw (opening) until `--seconds` later; what was told within counts.
+row begins with a copy of the same study. The clock begins when the last worker has read the study
+and been through a draw (opening), and runs for `--seconds`; what is told within counts.
 """
 
 import multiprocessing
