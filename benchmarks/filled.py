@@ -57,11 +57,13 @@ def plan_of(storage: str, folder: Path, *, seed: int = 0, workers: int = 1) -> P
 
 
 def make_filled(plan: Plan, trials: int) -> None:
-    """Makes the study of the plan, or goes on to fill it."""
-    study.make_or_resume(open_storage(plan.storage, create=True), plan, baselines=False)
-    ledger = Ledger(open_storage(plan.storage, create=False), plan.study)
+    """Makes the study of the plan, or goes on to fill it; leaves no connection open."""
+    database = open_storage(plan.storage, create=True)
+    study.make_or_resume(database, plan, baselines=False)
+    ledger = Ledger(database, plan.study)
     for number in range(len(ledger.get_all_trials(1, deepcopy=False)), trials):
         ledger.create_new_trial(1, ended_trial(number))
+    database.engine.dispose()
 
 
 def ended_trial(number: int) -> FrozenTrial:

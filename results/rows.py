@@ -9,7 +9,7 @@ round.
 
 import datetime
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Table
 
 SCHEMA_VERSION = 12
+
+ROWS_OF = 500
+"""Trials whose rows are read at once."""
 
 _STUDIES: "Table" = models.StudyModel.__table__
 STUDY_USER_ATTRIBUTES: "Table" = models.StudyUserAttributeModel.__table__
@@ -254,14 +257,25 @@ def read_trials(
 ) -> list[FrozenTrial]:
     """The trials of a study with an id above `after`, or one of `also`, in the order of creation.
 
-    A trial that is read as finished is read whole.
+    A trial that is read as finished is read whole. Only `ROWS_OF` at a time are in memory as rows,
+    which take more than what is made of them.
     """
     wanted = (_TRIALS.c.study_id == study_id) & (
         (_TRIALS.c.trial_id > after) | _TRIALS.c.trial_id.in_(list(also))
     )
     trials = connection.execute(select(_TRIALS).where(wanted).order_by(_TRIALS.c.trial_id)).all()
-    if not trials:
-        return []
+    return [
+        each
+        for first in range(0, len(trials), ROWS_OF)
+        for each in _read_contents(connection, wanted, trials[first : first + ROWS_OF])
+    ]
+
+
+def _read_contents(
+    connection: "Connection", wanted: "ColumnElement[bool]", trials: Sequence[Any]
+) -> list[FrozenTrial]:
+    """What is to be known of some of the wanted trials, which follow each other."""
+    wanted &= _TRIALS.c.trial_id.between(trials[0].trial_id, trials[-1].trial_id)
     params = _by_trial(connection, _PARAMS, wanted)
     values = _by_trial(connection, _VALUES, wanted)
     user_attributes = _by_trial(connection, USER_ATTRIBUTES, wanted)

@@ -85,7 +85,7 @@ def drilldown(
 
     import datetime
 
-    from results.ladder import climb
+    from results.ladder import climb, rounds
     from results.record import records
     from results.report.drilldown import make_drilldown_report
     from results.report.notebook import make_notebook, write_notebook
@@ -99,7 +99,9 @@ def drilldown(
     def ladder_of(found: "list[TrialRecord]") -> "Ladder":
         return climb(goal.configuration, max_params, seeds, found)
 
-    ladder = ladder_of(records(train_given(plan, lambda found: ladder_of(found).missing)))
+    total = sum(rounds(goal.configuration, seeds))
+    study = train_given(plan, lambda found: ladder_of(found).missing, total)
+    ladder = ladder_of(records(study))
     now = datetime.datetime.now(datetime.UTC)
     made = make_drilldown_report(goal.title, ladder, plan.settings, now)
     written = [

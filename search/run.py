@@ -39,10 +39,11 @@ def run(plan: Plan, *, baselines: bool) -> "optuna.Study":
 
 
 def train_given(
-    plan: Plan, missing: Callable[[list[TrialRecord]], Sequence[Given]]
+    plan: Plan, missing: Callable[[list[TrialRecord]], Sequence[Given]], total: int = 0
 ) -> "optuna.Study":
     """Trains what is missing, asked anew after each round, until nothing is; returns the study.
 
+    `total`: how many trainings that will be in the end, if it is known; progress is shown of them.
     Raises NasSearchError if what was missing has failed when it was worked on.
     """
     with at_work(plan, baselines=False) as (study, crew, publisher):
@@ -55,13 +56,18 @@ def train_given(
                     f"trials --study {plan.study} --format csv, mend the cause and run the same "
                     f"command again"
                 )
-            _train(plan, study, wanted, crew, publisher)
+            _train(plan, study, wanted, total, crew, publisher)
             before = wanted
     return study
 
 
 def _train(
-    plan: Plan, study: "optuna.Study", wanted: Sequence[Given], crew: Crew, publisher: Publisher
+    plan: Plan,
+    study: "optuna.Study",
+    wanted: Sequence[Given],
+    total: int,
+    crew: Crew,
+    publisher: Publisher,
 ) -> None:
     queue(study, wanted)
     refresh(study)
@@ -69,7 +75,7 @@ def _train(
     going = states.count("waiting") + states.count("running")  # perhaps by others
     if going:
         done = states.count("complete") + states.count("pruned")
-        tally = Tally(done + going, done, compares=False)
+        tally = Tally(max(total, done + going), done, compares=False)
         _work(crew, f"train {plan.study}", tally, [QueueTask()] * plan.workers, publisher)
         refresh(study)
 
