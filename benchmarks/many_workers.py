@@ -115,7 +115,8 @@ class CrowdedPlan(Plan):
 
     @property
     def processes(self) -> tuple[tuple[str, int], ...]:
-        return (("cpu", self.at_once),) * (self.workers // self.at_once)
+        full, rest = divmod(self.workers, self.at_once)
+        return (("cpu", self.at_once),) * full + (("cpu", rest),) * (rest > 0)
 
 
 @dataclass

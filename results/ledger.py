@@ -301,18 +301,21 @@ class Ledger(_CachedStorage):
         self._backend.set_study_system_attr(study_id, key, value)
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._with_those_set(
-            rows.STUDY_USER_ATTRIBUTES, self._backend.get_study_user_attrs(study_id)
-        )
+        found = self._of_transaction(rows.STUDY_USER_ATTRIBUTES)
+        return self._backend.get_study_user_attrs(study_id) if found is None else found
 
     def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        return self._with_those_set(
-            rows.STUDY_SYSTEM_ATTRIBUTES, self._backend.get_study_system_attrs(study_id)
-        )
+        found = self._of_transaction(rows.STUDY_SYSTEM_ATTRIBUTES)
+        return self._backend.get_study_system_attrs(study_id) if found is None else found
 
-    def _with_those_set(self, table: "Table", stored: dict[str, Any]) -> dict[str, Any]:
+    def _of_transaction(self, table: "Table") -> dict[str, Any] | None:
+        """Attributes of the study as they are within `at_once`: over its own connection, as others
+        may be waiting for one while the study is locked. None outside of it."""
         with self._guard:
-            return {**stored, **self._together.attributes[table]} if self._together else stored
+            if not self._together:
+                return None
+            stored = rows.study_attributes(self._together.connection, table, self._study_id)
+            return {**stored, **self._together.attributes[table]}
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         with self._guard:

@@ -162,6 +162,12 @@ def lock_study(connection: "Connection", study_id: int) -> None:
     connection.execute(update(_STUDIES).where(of_study).values(study_name=_STUDIES.c.study_name))
 
 
+@refuses_foreign_rows
+def study_attributes(connection: "Connection", table: "Table", study_id: int) -> dict[str, Any]:
+    """`table`: that of the user's or of the system's attributes."""
+    return _from_json(connection.execute(select(table).where(table.c.study_id == study_id)))
+
+
 def set_study_attributes(
     connection: "Connection", table: "Table", study_id: int, attributes: Mapping[str, Any]
 ) -> None:

@@ -17,6 +17,8 @@ Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
 Points = Annotated[float, Field(strict=True, ge=-100, le=100)]
 Seconds = Annotated[float, Field(strict=True, ge=0, le=LARGEST)]
 Number = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST)]
+Mark = Annotated[StrictStr, Field(pattern=r"^.*/[0-9]{1,10}/[0-9]{1,12}\.[0-9]{2}$")]
+"""Of a process: machine, number, and when it was started."""
 
 
 def _is_architecture(text: str) -> str:
@@ -67,6 +69,9 @@ class StoredTrial(_Stored):
     given: _StoredGiven | None = None
     kept_in: StrictStr = ""
     versions: dict[StrictStr, StrictStr] = {}
+    worker: Mark | None = None
+    crew: Mark | None = None
+    queued_by: Mark | None = None
 
 
 class StoredTrained(StoredTrial):
@@ -113,3 +118,10 @@ class StoredConfirmation(_Stored):
     versions: dict[StrictStr, StrictStr]
     predictions: Annotated[str, Field(strict=True, pattern="^[0-9]*$")] = ""
     kept_in: StrictStr = ""
+
+
+class StoredClaim(_Stored):
+    """Who does something that is to be done once, and how often its heart has beaten since."""
+
+    process: Mark
+    beats: Count

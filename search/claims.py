@@ -10,13 +10,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from results.database import HEARTBEAT_SECONDS, StorageFault
+from results.errors import changed
 from results.ledger import at_once
 from results.pulse import Pulse
-from search.study import is_gone, this_worker
+from results.stored import StoredClaim
+from search.mark import is_gone, this_process
+from space.value import one_line
 
 if TYPE_CHECKING:
     import optuna
+
+CLAIM_KEY = "confirming"
+"""What the names of claims begin with."""
 
 
 class Claims:
@@ -41,10 +49,10 @@ class Claims:
 
         def take() -> str | None:
             now = self._study.user_attrs
-            for pair in pairs:
-                if self._is_free(now, *pair):
-                    self._write(pair[0], 0)
-                    return pair[0]
+            for key, each in pairs:
+                if self._is_free(now, key, each):
+                    self._study.set_user_attr(key, _claim(0))
+                    return key
             return None
 
         return at_once(self._study, take)
@@ -59,7 +67,7 @@ class Claims:
             with suppress(StorageFault):  # who works on it will notice
                 while not ended.wait(HEARTBEAT_SECONDS):
                     beats += 1
-                    self._write(key, beats)
+                    self._write(key, _claim(beats))
 
         heart = threading.Thread(target=beat, daemon=True)
         heart.start()
@@ -68,13 +76,45 @@ class Claims:
         finally:
             ended.set()
             heart.join()
-            self._study.set_user_attr(key, None)
+            self._write(key, None)
 
-    def _write(self, key: str, beats: int) -> None:
-        self._study.set_user_attr(key, [this_worker(), beats])
+    def _write(self, key: str, claim: Any) -> None:
+        """Unless it is another's by now, who took this process for dead."""
+
+        def write() -> None:
+            if _owner(self._study.user_attrs, key) == this_process():
+                self._study.set_user_attr(key, claim)
+
+        at_once(self._study, write)
 
     def _is_free(self, attributes: dict[str, Any], key: str, done: str) -> bool:
-        claim = attributes.get(key)
         if done in attributes:
             return False
-        return not claim or is_gone(claim[0]) or self._stopped.get(key) == claim
+        owner = _owner(attributes, key)
+        return owner is None or is_gone(owner) or self._stopped.get(key) == attributes[key]
+
+
+def give_back(study: "optuna.Study") -> None:
+    """The claims of processes of this machine that are gone."""
+
+    def write() -> None:
+        attributes = study.user_attrs
+        for key in attributes:
+            if key.startswith(f"{CLAIM_KEY}:") and is_gone(_owner(attributes, key)):
+                study.set_user_attr(key, None)
+
+    at_once(study, write)
+
+
+def _claim(beats: int) -> dict[str, Any]:
+    return StoredClaim(process=this_process(), beats=beats).model_dump()
+
+
+def _owner(attributes: dict[str, Any], key: str) -> str | None:
+    """The mark of who claims it. Raises NasSearchError."""
+    if attributes.get(key) is None:
+        return None
+    try:
+        return StoredClaim.model_validate(attributes[key]).process
+    except ValidationError as error:
+        raise changed(key, one_line(error)) from None

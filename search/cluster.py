@@ -9,6 +9,7 @@ import queue
 import signal
 import socket
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,8 @@ from search.data import DataSource, Digits, split_digits
 from search.device import WORKERS_PER_GPU
 from search.events import Event, TaskFailed
 from search.interruption import held_back
+from search.mark import this_process
 from search.plan import MOST_AT_ONCE, Plan
-from search.study import this_worker
 from search.task import Task
 from search.worker import Worker
 
@@ -188,6 +189,7 @@ class RayProcess:
         self._ended = ended
         self._reason = "an unknown end"
         self._was_asked = False
+        self._killed = time.monotonic()
         ours, self._told = multiprocessing.Pipe(duplex=False)
         self.fileno, self.recv = ours.fileno, ours.recv
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -200,11 +202,12 @@ class RayProcess:
     def kill(self) -> None:
         import ray
 
+        self._killed = time.monotonic()
         with suppress(Exception):  # it is gone, or the cluster is
             ray.kill(self._actor)
 
     def join(self) -> None:
-        self._thread.join(KILL_SECONDS)
+        self._thread.join(max(0.0, self._killed + KILL_SECONDS - time.monotonic()))
 
     @property
     def was_asked(self) -> bool:
@@ -264,7 +267,7 @@ class WorkerActor:
         """The mark of this process, and Ray's name of its machine."""
         import ray
 
-        return this_worker(), ray.get_runtime_context().get_node_id()
+        return this_process(), ray.get_runtime_context().get_node_id()
 
     def give(self, task: Task) -> None:
         self._connection.tasks.put(task)

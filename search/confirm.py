@@ -4,6 +4,7 @@ import dataclasses
 import time
 
 from results.checkpoint import confirmation_name, save_checkpoint
+from results.ledger import at_once
 from results.record import Confirmation, TrialRecord
 from results.versions import device_name, versions
 from results.whereabouts import FOLDER_KEY
@@ -55,11 +56,16 @@ def confirm(context: Context, trial: int, seed: int) -> None:
         kept_in=store.place,
     )
     key, stored = Confirmation.key(trial, seed), dataclasses.asdict(outcome)
-    if (
-        key not in context.study.user_attrs
-    ):  # else this process was taken for dead: the first counts
-        save_checkpoint(store, name, run.network, configuration, {**stored, "study": plan.study})
-        context.study.set_user_attr(key, stored)
+
+    def keep() -> None:
+        # Else this process was taken for dead meanwhile, and what another one stored counts. Both
+        # in one transaction, so that the weights are those that the figures are of.
+        if key not in context.study.user_attrs:
+            about = {**stored, "study": plan.study}
+            save_checkpoint(store, name, run.network, configuration, about)
+            context.study.set_user_attr(key, stored)
+
+    at_once(context.study, keep)
     context.tell(
         Finished(trial, "complete", record.params, outcome.sustained, seed=seed, is_complete=True)
     )

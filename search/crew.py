@@ -4,7 +4,7 @@ import multiprocessing.connection
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
@@ -23,6 +23,7 @@ from search.events import (
     TaskDone,
     TaskFailed,
 )
+from search.mark import this_process
 from search.plan import Plan
 from search.process import ThisMachine, WorkerProcess, Workplace
 from search.study import DeadTrials
@@ -60,7 +61,7 @@ class Crew:
         patience: Patience | None = None,
         workplace: Workplace | None = None,
     ) -> None:
-        self.plan = plan
+        self.plan = replace(plan, crew=this_process())
         self.patience = patience or Patience()
         self._dead = dead
         self._workplace = workplace or ThisMachine()

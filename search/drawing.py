@@ -25,26 +25,27 @@ Drawing = Callable[[TrialRecord, StudySettings], Contents]
 class DrawingProcesses:
     """Does `contents_of` in processes that start when first needed and end with this one.
 
-    At most one for every two cores: the others have to feed the GPU. Where such a process ends,
-    whoever asked draws.
+    `most`: of them, but at most one for every two cores, as the others have to feed the GPU. Where
+    such a process ends, whoever asked draws.
     """
 
-    def __init__(self) -> None:
-        self._idle: queue.SimpleQueue[Connection | None] = queue.SimpleQueue()
-        for _ in range(max(1, usable_cores() // 2)):
+    def __init__(self, most: int) -> None:
+        # What was put back last is taken first, so none is started beside an idle one.
+        self._idle: queue.LifoQueue[Connection | None] = queue.LifoQueue()
+        for _ in range(max(1, min(most, usable_cores() // 2))):
             self._idle.put(None)
 
     def __call__(self, record: TrialRecord, settings: StudySettings) -> Contents:
-        connection = self._idle.get()
+        connection, idle = self._idle.get(), None
         try:
             connection = connection or _start()
             connection.send((record, settings))
             drawn: Contents = connection.recv()
+            idle = connection
         except (EOFError, OSError):
-            connection = None
             drawn = contents_of(record, settings)
         finally:
-            self._idle.put(connection)
+            self._idle.put(idle)
         return drawn
 
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -81,6 +82,7 @@ def _leave_terminal() -> None:
 def held_back() -> Iterator[None]:
     """Signals that arrive within are delivered at the end. Processes and threads that are started
     within never get them, unless they ask for it."""
+    resource_tracker.ensure_running()  # where it is started it lets them through
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield

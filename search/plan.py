@@ -36,6 +36,8 @@ class Plan:
     confirm_seeds: int = 0
     ray: str | None = None
     """Address of the Ray cluster that trains; None: this machine does."""
+    crew: str = ""
+    """Mark of the process that starts the workers."""
     at_once: int = MOST_AT_ONCE
     """Trainings of one process on a GPU at most; a Ray cluster gives it a GPU for so many."""
 

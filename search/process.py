@@ -48,7 +48,7 @@ class Workplace(Protocol):
 
     @property
     def ended(self) -> Container[str]:
-        """Marks (`search.study.this_worker`) of processes elsewhere that are known to be gone."""
+        """Marks (`search.mark.this_process`) of processes elsewhere that are known to be gone."""
 
     def start(self, plan: Plan, device: str, places: int) -> WorkerProcess:
         """A process that works on as many tasks at once as it has places. It need not run yet: it
@@ -90,8 +90,8 @@ class LocalProcess:
 
     @property
     def was_asked(self) -> bool:
-        """By a scheduler, or by a terminal that was closed."""
-        return self._process.exitcode in (-signal.SIGTERM, -signal.SIGHUP)
+        """By SIGTERM."""
+        return bool(self._process.exitcode == -signal.SIGTERM)
 
     @property
     def ending(self) -> str:

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from optuna.study._frozen import FrozenStudy
     from optuna.trial import FrozenTrial
 
-_OF_TRIALS = {"architecture", "recipe", "history", "versions", "worker", "checkpoint", KEPT_IN}
+_OF_TRIALS = {
+    "architecture",
+    "recipe",
+    "history",
+    "versions",
+    "worker",
+    "crew",
+    "checkpoint",
+    KEPT_IN,
+}
 """What programs read, and people find as pictures and tables: each row would be a page long."""
 
 _OF_STUDIES = (SETTINGS_KEY, f"{TIMING_KEY}:", "confirmation:", "confirming:")

@@ -15,6 +15,7 @@ from results.selection import complete, finalists
 from results.storage import open_storage
 from results.storage_url import shown_url
 from results.whereabouts import ARTIFACTS_KEY
+from search.claims import give_back
 from search.clock import TimeAccount
 from search.crew import Crew
 from search.events import TimeSpent
@@ -111,6 +112,8 @@ def at_work(plan: Plan, *, baselines: bool) -> "Iterator[tuple[optuna.Study, Cre
         with Crew(plan, dead, patience, workplace) as crew:
             yield study, crew, publisher
     except KeyboardInterrupt:
+        with suppress(StorageFault):
+            give_back(study)
         publisher.update_if_quick()
         raise
     publisher.publish()

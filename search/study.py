@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import socket
 import time
 from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
@@ -14,18 +13,20 @@ from results.record import Given, TrialRecord, given_runs
 from results.settings import SETTINGS_KEY
 from results.storage import CREATED_KEY, settings_of
 from results.whereabouts import FOLDER_KEY, settle, store_of
+from search.mark import is_gone, this_process
 from search.plan import Plan, derived_seed
 from search.strategy import make_pruner, make_sampler
 from space import baselines_in, configuration, footprint
 
 if TYPE_CHECKING:
     import optuna
-    import psutil
     from optuna.trial import FrozenTrial
 
     from results.database import Database
 
-WORKER_KEY = "worker"
+WORKER_KEY, CREW_KEY = "worker", "crew"
+"""Of trials: the marks of the process that works on it and of the one that started that."""
+
 BASELINES_KEY = "baselines"
 SEED_KEY = "seed"
 UNCLAIMED_SECONDS = 60
@@ -101,7 +102,7 @@ def queue(study: "optuna.Study", wanted: Iterable[Given]) -> None:
             if trial.state == TrialState.WAITING and key not in keys and is_gone(queued_by):
                 study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
         for each in lacking.values():
-            attributes = {**each.attributes(), QUEUED_BY: this_worker()}
+            attributes = {**each.attributes(), QUEUED_BY: this_process()}
             study.enqueue_trial({}, user_attrs=attributes)
 
     at_once(study, add)
@@ -133,7 +134,9 @@ def load(storage: "Database", plan: Plan) -> "optuna.Study":
     """
     import optuna
 
-    marks = {WORKER_KEY: this_worker(), "dataset": plan.settings.dataset}
+    marks = {WORKER_KEY: this_process(), "dataset": plan.settings.dataset}
+    if plan.crew:
+        marks[CREW_KEY] = plan.crew
     return optuna.load_study(
         study_name=plan.study,
         storage=Ledger(storage, plan.study, marks, queue_only=plan.settings.trials == "given"),
@@ -142,40 +145,19 @@ def load(storage: "Database", plan: Plan) -> "optuna.Study":
     )
 
 
-def this_worker() -> str:
-    """Names this process so that another on the same machine can tell whether it still lives."""
-    import psutil
-
-    return f"{_this_host()}/{os.getpid()}/{_started(psutil.Process()):.2f}"
-
-
-def _started(process: "psutil.Process") -> float:
-    """Seconds from the machine's start to that of the process: the clock may be set meanwhile."""
-    import psutil
-
-    return float(process.create_time() - psutil.boot_time())
-
-
-def _this_host() -> str:
-    """Within it a process number means one process: containers of one name count as several."""
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")  # noqa: PTH115
-    except OSError:
-        namespace = ""
-    return f"{socket.gethostname()}{namespace}"
-
-
 class DeadTrials:
     """Ends running trials whose process is gone and queues their parameters again.
 
-    A process of this machine is looked for; one of another machine ends through its heartbeat,
-    unless its mark is in `ended`. A trial that never said whose it is is dead when it has been seen
+    A process of this machine is looked for, by the one that started it as long as that lives: it
+    knows what the process died of. One of another machine ends through its heartbeat, unless its
+    mark is in `ended`. A trial that never said whose it is is dead when it has been seen
     so for `UNCLAIMED_SECONDS`. The study is kept in a ledger.
     """
 
     def __init__(self, study: "optuna.Study", ended: Container[str] = frozenset()) -> None:
         self._study = study
         self._ended = ended
+        self._mark = this_process()
         self._unclaimed_since: dict[int, float] = {}
 
     def hand_back(self, *, blamed: bool = False) -> None:
@@ -196,21 +178,6 @@ class DeadTrials:
         if worker is None:
             since = self._unclaimed_since.setdefault(trial.number, time.monotonic())
             return time.monotonic() - since > UNCLAIMED_SECONDS
-        return worker in self._ended or is_gone(worker)
-
-
-def is_gone(worker: str | None) -> bool:
-    """Whether a process of this machine, as `this_worker` named it, has ended; false of others."""
-    import psutil
-
-    if worker is None:
-        return False
-    host, pid, created = worker.rsplit("/", 2)
-    if host != _this_host():
-        return False
-    try:
-        process = psutil.Process(int(pid))
-        alive = process.status() != psutil.STATUS_ZOMBIE
-        return not alive or abs(_started(process) - float(created)) > 1
-    except psutil.NoSuchProcess:
-        return True
+        crew = trial.user_attrs.get(CREW_KEY, self._mark)
+        is_ours = crew == self._mark or is_gone(crew)
+        return worker in self._ended or (is_ours and is_gone(worker))

@@ -50,9 +50,6 @@ CLAIMED_SECONDS = 1.0
 
 FAILURES_IN_A_ROW = 10
 
-CLAIM_KEY = "confirming"
-"""Of attributes of the study, with the trial and the seed."""
-
 
 def make_context(
     plan: Plan, device: str, tell: Callable[[Event], None], places: Places
@@ -79,7 +76,7 @@ def make_context(
         lane=make_lane(device),
         precision=plan.precision or precision_for(study, device),
         tell=tell,
-        draw=contents_of if places.count == 1 else DrawingProcesses(),
+        draw=contents_of if places.count == 1 else DrawingProcesses(places.count),
         places=places,
     )
 
@@ -248,7 +245,7 @@ def work_off(context: "Context") -> None:
 def confirm_all(context: "Context", wanted: Sequence[tuple[int, int]]) -> None:
     """Confirms each trial from each seed, unless others do; returns when all are stored."""
     from results.record import Confirmation
-    from search.claims import Claims
+    from search.claims import CLAIM_KEY, Claims
     from search.confirm import confirm
 
     claims = Claims(context.study)

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.simulation import search_here, simulate_training
 from results import database, patience, pulse
 from results.storage import open_storage
-from search import objective, study
+from search import mark, objective, study
 from search.data import Digits, Examples
 from search.plan import Plan
 from tests.plans import make_plan
@@ -74,7 +74,7 @@ def main(crowd: Crowd) -> int:
     module: Any = objective
     module.save_checkpoint = module.keep_artifacts = lambda *_: None
     simulate_training(crowd.epoch_seconds)
-    study._this_host = lambda: crowd.machine
+    mark._this_host = lambda: crowd.machine
     database.HEARTBEAT_SECONDS = pulse.HEARTBEAT_SECONDS = crowd.heartbeat_seconds
     pulse.GRACE_SECONDS = crowd.grace_seconds  # type: ignore[assignment]
     digits = _digits()

@@ -20,9 +20,10 @@ from search.cluster import RayCluster, RayProcess, Room, ShippedDigits, WorkerAc
 from search.crew import Crew
 from search.data import DataSource
 from search.events import Event, Joined, TaskFailed
+from search.mark import this_process
 from search.options import make_plan as plan_of_options
 from search.plan import Plan
-from search.study import DeadTrials, make_or_resume, this_worker
+from search.study import DeadTrials, make_or_resume
 from search.task import SearchTask
 from tests.conftest import SMALL_SEARCH, CommandLine
 from tests.plans import make_plan
@@ -116,7 +117,7 @@ def test_actor_takes_its_share_of_a_gpu_and_is_known_by_its_mark_when_it_is_gone
         _hear(process)
     process.join()
     (mark,) = cluster.ended
-    assert mark.rsplit("/", 2)[0] == this_worker().rsplit("/", 2)[0]
+    assert mark.rsplit("/", 2)[0] == this_process().rsplit("/", 2)[0]
     assert not process.was_asked
 
 

@@ -2,28 +2,34 @@
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.simulation import SimulatedTraining
 from results.errors import NasSearchError
 from results.handback import MOST_ATTEMPTS
-from results.record import TrialRecord, records
+from results.ledger import refresh
+from results.record import Given, TrialRecord, records
 from results.settings import StudySettings
 from results.storage import default_url, open_storage
+from search import objective, worker
 from search import process as module
-from search import worker
 from search.crew import Crew
+from search.data import DataSource
 from search.events import CutOff, Event, Finished, Joined, TaskDone
 from search.plan import Plan
 from search.process import LocalProcess
 from search.run import run
-from search.study import DeadTrials, make_or_resume
-from search.task import SearchTask
-from space import SearchSpace
+from search.study import DeadTrials, make_or_resume, queue
+from search.task import QueueTask, SearchTask
+from search.train import EpochMetrics
+from space import Configuration, SearchSpace, baseline
 from tests.plans import make_plan
+
+DIGITS = DataSource("mnist-sample").load()
 
 
 class OneProcess(Plan):
@@ -101,6 +107,51 @@ def test_killed_process_with_several_trainings_is_replaced_and_nothing_is_lost(
     assert sum(each.was_trained for each in trials) == plan.trials
     assert sum(isinstance(each, Finished) for each in events) >= plan.trials
     assert not any(each.state in ("running", "waiting") for each in trials)
+
+
+class Poison(SimulatedTraining):
+    """Ends its process, if it is of one configuration."""
+
+    def __init__(self, configuration: Configuration, *_: object, epochs: int, seed: int, **__: Any):
+        super().__init__(configuration, epochs=epochs, seed=seed)
+        self._is_deadly = configuration == baseline("1.3")
+
+    def __iter__(self) -> Iterator[EpochMetrics]:
+        if self._is_deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from super().__iter__()
+
+
+def test_a_training_that_ends_its_process_is_left_alone_however_many_others_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(objective, "TrainingRun", Poison)
+    monkeypatch.setattr(objective, "keep_artifacts", lambda *_: None)
+    monkeypatch.setattr(DataSource, "load", lambda *_: DIGITS)
+    monkeypatch.setattr(module, "START_METHOD", "fork")
+    settings = StudySettings(
+        dataset="mnist-sample",
+        space=SearchSpace.for_budget(10_000),
+        epochs=2,
+        sustain=2,
+        trials="given",
+    )
+    plan = make_plan(
+        Plan, settings=settings, storage=default_url(tmp_path), out=tmp_path, workers=10
+    )
+    database = open_storage(plan.storage, create=True)
+    study = make_or_resume(database, plan, baselines=False)
+    queue(study, [Given("deadly", 0, baseline("1.3")), Given("harmless", 0, baseline("1.2"))])
+    database.engine.dispose()  # what is forked must not share it
+    with Crew(plan, DeadTrials(study)) as crew:
+        list(crew.work([QueueTask()] * plan.workers))
+    refresh(study)
+    found = [(each.title, each.state, each.attributes.get("attempt", 1)) for each in records(study)]
+    deadly = [each for each in found if "deadly" in each[0]]
+    assert [(state, attempt) for _, state, attempt in deadly] == [
+        ("cut off", attempt) for attempt in range(1, MOST_ATTEMPTS + 1)
+    ]
+    assert [state for title, state, _ in found if "harmless" in title][-1] == "complete"
 
 
 class Blame:

@@ -27,7 +27,7 @@ RECORD = trained(0, [97.0, 98.0, 98.5] * 5)
 def drawing(monkeypatch: pytest.MonkeyPatch) -> Iterator[DrawingProcesses]:
     """By one process at a time."""
     monkeypatch.setattr(module, "usable_cores", lambda: 1)
-    yield DrawingProcesses()
+    yield DrawingProcesses(8)
     for process in children():
         process.kill()
 
@@ -45,6 +45,15 @@ def test_another_process_draws_the_same(drawing: DrawingProcesses) -> None:
     assert drawing(RECORD, SETTINGS) == drawing(RECORD, SETTINGS) == contents_of(RECORD, SETTINGS)
     (process,) = children()
     assert process.cpu_times().user > 0
+
+
+def test_none_is_started_beside_an_idle_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "usable_cores", lambda: 16)
+    drawing = DrawingProcesses(8)
+    for _ in range(3):
+        drawing(RECORD, SETTINGS)
+    (process,) = children()
+    process.kill()
 
 
 def test_one_that_is_killed_is_done_without_and_replaced(drawing: DrawingProcesses) -> None:

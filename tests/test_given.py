@@ -12,9 +12,10 @@ from results.record import Given, TrialRecord, records
 from results.settings import StudySettings
 from results.storage import default_url, load_study, open_storage
 from search.data import DataSource
+from search.mark import this_process
 from search.plan import Plan
 from search.run import run, train_given
-from search.study import failures, make_or_resume, queue, this_worker, untrained
+from search.study import failures, make_or_resume, queue, untrained
 from space import SearchSpace, baseline
 from tests.plans import make_plan
 
@@ -119,9 +120,9 @@ def test_what_a_command_that_is_gone_left_is_not_trained_by_the_next(
         open_storage(default_url(tmp_path), create=True), plan(tmp_path), baselines=False
     )
     queue(study, [Given("other", 0, OTHER)])
-    host, pid, _ = this_worker().rsplit("/", 2)
+    host, pid, _ = this_process().rsplit("/", 2)
     with monkeypatch.context() as patched:
-        patched.setattr("search.study.this_worker", lambda: f"{host}/{pid}/1.00")
+        patched.setattr("search.study.this_process", lambda: f"{host}/{pid}/1.00")
         queue(study, [Given("other", seed, OTHER) for seed in (1, 2)])
         end_and_hand_back(study, study.ask().number, blamed=False)
     queue(study, [Given("small", 0, SMALL), Given("other", 2, OTHER)])

@@ -27,6 +27,7 @@ from results.settings import FORMAT, StudySettings
 from results.splits import SPLITS, Split
 from results.storage import default_url, open_storage
 from search.data import DataSource
+from search.mark import this_process
 from search.plan import Plan
 from search.register import Register
 from search.strategy import make_sampler
@@ -35,7 +36,6 @@ from search.study import (
     DeadTrials,
     load,
     make_or_resume,
-    this_worker,
 )
 from search.worker import _was_taken_for_dead
 from space import BASELINES, SearchSpace
@@ -148,8 +148,8 @@ def test_trials_of_dead_processes_are_handed_back_and_of_living_ones_left(
     space = settings().space
     alive, dead = study.ask(), study.ask()
     params = {name: each.suggest(dead, name) for name, each in space.dimensions.items()}
-    alive.set_user_attr("worker", this_worker())
-    host, pid, _ = this_worker().rsplit("/", 2)
+    alive.set_user_attr("worker", this_process())
+    host, pid, _ = this_process().rsplit("/", 2)
     # The process number is in use again, by a process that started at another time.
     dead.set_user_attr("worker", f"{host}/{pid}/1.00")
     DeadTrials(study).hand_back()
