@@ -21,5 +21,6 @@ cd "${SLURM_SUBMIT_DIR:?start this with sbatch}"
 exec srun --kill-on-bad-exit=0 .venv/bin/nas-search \
   --study mine \
   --trials 1000 \
+  --dataset mnist \
   --artifacts "$SLURM_SUBMIT_DIR/artifacts" \
   --out "$SLURM_SUBMIT_DIR/runs"

@@ -1,5 +1,6 @@
 """Waiting for a database that can't be reached for a while: restarted, or behind a cut network."""
 
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,10 @@ PATIENCE_SECONDS = 300.0
 RETRY_SECONDS = 0.5
 SILENT_SECONDS = 2.0
 """A shorter interruption is nothing to tell a person about."""
+
+_REFUSED = re.compile(
+    'no password supplied|authentication failed|(role|database) "[^"]*" does not exist'
+)
 
 Result = TypeVar("Result")
 
@@ -70,12 +75,14 @@ class Patience:
 def _is_lost(error: BaseException) -> bool:
     """Whether the connection is lost, or can't be made.
 
-    What fails without a statement fails at connecting, or at the end of a transaction.
+    What fails without a statement fails at connecting, or at the end of a transaction. A server
+    that refuses a login is there.
     """
     from sqlalchemy.exc import DBAPIError, OperationalError
 
     cause = error if isinstance(error, DBAPIError) else error.__cause__
-    return isinstance(cause, DBAPIError) and (
-        cause.connection_invalidated
-        or (isinstance(cause, OperationalError) and cause.statement is None)
+    if not isinstance(cause, DBAPIError) or _REFUSED.search(str(cause.orig)):
+        return False
+    return cause.connection_invalidated or (
+        isinstance(cause, OperationalError) and cause.statement is None
     )

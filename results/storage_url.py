@@ -29,6 +29,8 @@ def parse_url(url: str) -> "URL":
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # ValueError: what should be a port is no number
         parsed = None
+    if parsed is not None and parsed.get_backend_name() == "postgres":
+        raise NasSearchError("--storage begins with postgres://: write postgresql:// there")
     if parsed is None or _is_torn(parsed):
         raise NasSearchError(
             "--storage is not a database URL: write for example sqlite:///runs/my.db or "

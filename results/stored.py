@@ -3,6 +3,7 @@
 Values alone are checked, nothing is converted: what is read is what was stored.
 """
 
+import sys
 from typing import Annotated
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, StrictStr
@@ -17,6 +18,8 @@ Percent = Annotated[float, Field(strict=True, ge=0, le=100)]
 Points = Annotated[float, Field(strict=True, ge=-100, le=100)]
 Seconds = Annotated[float, Field(strict=True, ge=0, le=LARGEST)]
 Number = Annotated[float, Field(strict=True, ge=-LARGEST, le=LARGEST)]
+Loss = Annotated[float, Field(strict=True, le=sys.float_info.max)]
+"""As large as it may get before it is none: a training that is about to explode has any."""
 Mark = Annotated[StrictStr, Field(pattern=r"^.*/[0-9]{1,10}/[0-9]{1,12}\.[0-9]{2}$")]
 """Of a process: machine, number, and when it was started."""
 
@@ -39,9 +42,9 @@ class _StoredEpoch(_Stored):
     model_config = ConfigDict(extra="forbid")
 
     epoch: Count
-    train_loss: Number | None
+    train_loss: Loss | None
     train_accuracy: Percent
-    loss: Number | None = Field(validation_alias=AliasChoices("loss", "validation_loss"))
+    loss: Loss | None = Field(validation_alias=AliasChoices("loss", "validation_loss"))
     accuracy: Percent = Field(validation_alias=AliasChoices("accuracy", "validation_accuracy"))
     train_seconds: Seconds
     evaluation_seconds: Seconds

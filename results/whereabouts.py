@@ -75,7 +75,7 @@ def store_of(study: "optuna.Study", out: Path, named: str | None) -> Store:
         raise NasSearchError(
             f"the files of study {name} are in {kept}, and this machine does not find them there: "
             f"mount that folder or make the bucket readable here, or name with --artifacts where "
-            f"it is mounted"
+            f"it is mounted; if they are lost, begin another --study"
         )
     return store
 

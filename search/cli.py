@@ -173,7 +173,8 @@ def _next(plan: "Plan", command: str) -> str:
     if plan.out != Path("runs"):
         words += ["--out", str(plan.out)]
     if plan.storage != default_url(plan.out):
-        words += ["--storage", shown_url(plan.storage)]
+        shown = shown_url(plan.storage)
+        words += ["--storage", "URL" if shown != plan.storage else shown]
     purpose = {
         "best": "shows what was found",
         "report": "writes a page about it",

@@ -4,7 +4,7 @@ import datetime
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import optuna
 import pytest
 import sqlalchemy
 
-from benchmarks.simulation import context_here
+from benchmarks.simulation import SimulatedTraining, context_here, search_here
 from results.ledger import database_of, with_ledger
 from results.publish import publish
 from results.record import Given, confirmations, records
@@ -21,12 +21,13 @@ from results.report.write import write_report
 from results.settings import StudySettings
 from results.storage import default_url, open_storage, settings_of
 from results.table import trials_json
+from search import objective
 from search.confirm import confirm
 from search.data import DataSource, Digits, Examples
 from search.objective import GivenObjective
 from search.plan import Plan, Precision
 from search.study import load, make_or_resume, queue
-from search.train import TrainingRun
+from search.train import EpochMetrics, TrainingRun
 from space import Configuration, Conv, Recipe, SearchSpace, baseline
 from tests.plans import make_plan
 
@@ -143,3 +144,26 @@ def test_nothing_that_is_not_a_number_is_stored_or_shown(
     for path in write_report(made, tmp_path):
         if path.suffix in (".html", ".md"):
             assert not re.search(r"\b(nan|inf)\b", path.read_text(), re.IGNORECASE)
+
+
+@pytest.mark.parametrize("loss", [8.1e22, 3.4e38])
+def test_a_loss_about_to_explode_can_be_read_again(
+    digits: Digits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: float
+) -> None:
+    """The accuracies of such an epoch may be there yet."""
+
+    class Huge(SimulatedTraining):
+        def __iter__(self) -> Iterator[EpochMetrics]:
+            for each in super().__iter__():
+                yield replace(each, train_loss=loss, loss=loss)
+
+    monkeypatch.setattr(objective, "TrainingRun", Huge)
+    url = default_url(tmp_path)
+    plan = make_plan(Plan, storage=url, out=tmp_path, trials=2)
+    made = make_or_resume(open_storage(url, create=True), plan, baselines=False)
+    search_here(load(open_storage(url, create=False), plan), plan, digits)
+    study = with_ledger(made)
+    found = records(study)
+    assert {each.history[0].loss for each in found if each.was_trained} == {loss}
+    publish(study)
+    report_of("test", settings_of(study), found, {}, None, datetime.datetime.now(datetime.UTC))

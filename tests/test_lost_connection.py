@@ -1,6 +1,7 @@
 """A server that goes away: nothing told is lost or doubled, and what can't go on says why."""
 
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +14,11 @@ import sqlalchemy
 from results import patience as module
 from results import rows
 from results.database import Database, StorageFault
+from results.errors import NasSearchError
 from results.ledger import Ledger, at_once
 from results.patience import Patience
 from results.storage import default_url, open_storage
+from results.storage_url import parse_url
 from tests.postgres import PASSWORD, Server
 from tests.test_ledger import MARKS, fill, told
 
@@ -241,3 +244,20 @@ def test_a_wrong_password_is_not_repeated_to_anyone(postgres: Server) -> None:
         open_storage(url, create=True)
     assert "password authentication failed" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("what", "wrong"), [("nas:[^@]*", "nas:wrong"), ("/[^/]*$", "/nowhere")])
+def test_a_server_that_refuses_the_login_is_not_waited_for(
+    postgres_url: str, what: str, wrong: str
+) -> None:
+    url = re.sub(what, wrong, postgres_url)
+    assert url != postgres_url
+    began = time.monotonic()
+    with pytest.raises(NasSearchError, match=r"authentication failed|does not exist"):
+        open_storage(url, create=False, patience=Patience(300), waits=True)
+    assert time.monotonic() - began < 30
+
+
+def test_the_common_spelling_of_the_url_is_mended() -> None:
+    with pytest.raises(NasSearchError, match="write postgresql:// there"):
+        parse_url("postgres://me@host/name")
