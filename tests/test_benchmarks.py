@@ -159,3 +159,30 @@ def test_first_epoch_is_not_timed() -> None:
 def test_reported_pair_has_the_median_ratio(ratios: list[int], median: int) -> None:
     pairs = [(Speed(1, 1, 1), Speed(ratio, 1, 1)) for ratio in ratios]
     assert Speeds(pairs, 0, 1, {}).median_pair[1].train == median
+
+
+def test_many_workers_are_counted_from_when_all_have_begun(tmp_path: Path) -> None:
+    """Three, of which two share a process."""
+    program = ROOT / "benchmarks" / "many_workers.py"
+    options = ("--at", "3", "--workers", "3", "--per-process", "2", "--seconds", "3")
+    done = subprocess.run(
+        [sys.executable, program, *options, "--epoch-seconds", "0.02"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "leaked" not in done.stderr
+    head, row = (
+        [cell.strip() for cell in line.strip("| ").split("|")]
+        for line in done.stdout.splitlines()
+        if line.startswith(("| storage", "| SQLite"))
+    )
+    found = dict(zip(head, row, strict=True))
+    assert (found["storage"], found["trials before"], found["workers"]) == ("SQLite", "3", "3")
+    assert float(found["trials/s"]) > 0
+    assert 0 < float(found["training, %"]) < 100
+    assert float(found["opening, s"]) > 0
