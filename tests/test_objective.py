@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from results import artifacts
 from results.checkpoint import load_checkpoint
 from results.errors import NasSearchError
+from results.ledger import with_ledger
 from results.record import TrialRecord, confirmations, records
 from results.settings import StudySettings
+from results.storage import default_url, open_storage
 from results.store import open_store
 from results.whereabouts import settle
 from search import objective as module
@@ -279,8 +282,12 @@ def test_confirmation_trains_on_all_training_images_and_reads_the_test_images(
     bench = Bench(tmp_path, digits, epochs=1, sustain=1)
     number = bench.run(SMALL).number
 
-    confirm(bench.context, number, 0)
-    (run,) = confirmations(bench.study)[number]
+    database = open_storage(default_url(tmp_path), create=True)
+    name = bench.study.study_name
+    optuna.copy_study(from_study_name=name, from_storage=bench.study._storage, to_storage=database)
+    study = with_ledger(optuna.load_study(study_name=name, storage=database))
+    confirm(replace(bench.context, study=study), number, 0)
+    (run,) = confirmations(study)[number]
     network, _, _ = load_checkpoint(tmp_path / run.weights)
     assert evaluate(network, digits.test)[1] == pytest.approx(run.sustained, abs=1e-4)
     assert len(digits.all_training) == 4_000
