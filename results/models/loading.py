@@ -199,7 +199,8 @@ def _weights(path: Path, content: bytes) -> PixelNetwork:
     try:
         tensors = load(content)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise NasSearchError(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0][:300]  # it may quote the file
+        raise NasSearchError(f"{path} is damaged: {reason}") from None
     expected = network.state_dict()
     for name in sorted(expected.keys() ^ tensors.keys()):
         what = "lacks" if name in expected else "should not have"
