@@ -94,8 +94,8 @@ class Claims:
         return owner is None or is_gone(owner) or self._stopped.get(key) == attributes[key]
 
 
-def give_back(study: "optuna.Study") -> None:
-    """The claims of processes of this machine that are gone."""
+def release_dead(study: "optuna.Study") -> None:
+    """Frees the claims of processes of this machine that are gone."""
 
     def write() -> None:
         attributes = study.user_attrs

@@ -15,7 +15,7 @@ from results.selection import complete, finalists
 from results.storage import open_storage
 from results.storage_url import shown_url
 from results.whereabouts import ARTIFACTS_KEY
-from search.claims import give_back
+from search.claims import release_dead
 from search.clock import TimeAccount
 from search.crew import Crew
 from search.events import TimeSpent
@@ -113,7 +113,7 @@ def at_work(plan: Plan, *, baselines: bool) -> "Iterator[tuple[optuna.Study, Cre
             yield study, crew, publisher
     except KeyboardInterrupt:
         with suppress(StorageFault):
-            give_back(study)
+            release_dead(study)
         publisher.update_if_quick()
         raise
     publisher.publish()

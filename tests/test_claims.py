@@ -137,7 +137,7 @@ def test_only_claims_of_the_dead_are_given_back(url: str) -> None:
     others = {"process": ELSEWHERE, "beats": 7}
     for key, claim in (("confirming:1:0", of_the_dead), ("confirming:1:1", others), ("a", 1)):
         study.set_user_attr(key, claim)
-    module.give_back(study)
+    module.release_dead(study)
     assert study.user_attrs == {"confirming:1:0": None, "confirming:1:1": others, "a": 1}
 
 
