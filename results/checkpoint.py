@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from results.errors import NasSearchError
 from space import Configuration, footprint
@@ -83,9 +83,7 @@ def load_checkpoint(file: "File") -> tuple["nn.Module", Configuration, dict[str,
         network = build_network(configuration.architecture)
         network.load_state_dict(tensors)
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        said = one_line(error) if isinstance(error, ValidationError) else str(error)
-        reason = said.splitlines()[0] if said else type(error).__name__
-        raise NasSearchError(f"{file} is damaged or not a checkpoint: {reason}") from None
+        raise NasSearchError(f"{file} is damaged or not a checkpoint: {one_line(error)}") from None
     return network.eval(), configuration, about
 
 

@@ -42,9 +42,12 @@ MOST_TOLD = 500
 """Characters of what is wrong: a file can hold any number of faults, of any length."""
 
 
-def one_line(error: ValidationError) -> str:
-    """What is wrong and where, without pydantic's several lines per fault."""
-    told = " ".join("; ".join(map(_describe, error.errors(include_url=False))).split())
+def one_line(error: Exception) -> str:
+    """What is wrong: of pydantic's faults what and where, of others the first line."""
+    if isinstance(error, ValidationError):
+        told = " ".join("; ".join(map(_describe, error.errors(include_url=False))).split())
+    else:
+        told = (str(error).splitlines() or [type(error).__name__])[0]
     return told if len(told) <= MOST_TOLD else f"{told[:MOST_TOLD]} ..."
 
 

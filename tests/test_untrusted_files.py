@@ -158,6 +158,17 @@ def test_weights_that_do_not_fit_are_named(
     assert said in refusal(copy / "model.safetensors")
 
 
+def test_what_the_library_quotes_of_a_file_is_cut_short(copy: Path) -> None:
+    forget_checksums(copy)
+    file = copy / "model.safetensors"
+    header = json.dumps({"a": {"dtype": "F32", "shape": ["x" * 10_000], "data_offsets": [0, 4]}})
+    file.write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(4))
+    said = refusal(file)
+    assert "is damaged: " in said
+    assert "xxx ..." in said
+    assert len(said) < 1_000
+
+
 def wide(config: dict[str, Any]) -> None:
     config["architecture"]["layers"] = [
         {"kind": "conv", "width": 4096, "kernel_size": 25, "padding": 12}

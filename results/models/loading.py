@@ -101,7 +101,7 @@ def open_model(path: Path, *, trusted: bool = False) -> Model:
         try:
             found = model(pixels)
         except Exception as error:  # of whatever runtime it is
-            raise NasSearchError(f"{path} cannot be run: {_reason(error)}") from None
+            raise NasSearchError(f"{path} cannot be run: {one_line(error)}") from None
         if found.dim() != 2 or len(found) != len(pixels):
             raise NasSearchError(f"{path} does not give logits: it is no export of nas-search")
         return found
@@ -199,8 +199,7 @@ def _weights(path: Path, content: bytes) -> PixelNetwork:
     try:
         tensors = load(content)
     except (SafetensorError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0][:300]  # it may quote the file
-        raise NasSearchError(f"{path} is damaged: {reason}") from None
+        raise NasSearchError(f"{path} is damaged: {one_line(error)}") from None
     expected = network.state_dict()
     for name in sorted(expected.keys() ^ tensors.keys()):
         what = "lacks" if name in expected else "should not have"
@@ -234,7 +233,7 @@ def _program(path: Path, content: bytes) -> Model:
         with quiet():
             return torch.export.load(io.BytesIO(content)).module()
     except Exception as error:  # whatever a damaged archive makes PyTorch raise
-        raise NasSearchError(f"{path} is damaged: {_reason(error)}") from None
+        raise NasSearchError(f"{path} is damaged: {one_line(error)}") from None
 
 
 def _onnx(path: Path, content: bytes) -> Model:
@@ -255,7 +254,7 @@ def _onnx(path: Path, content: bytes) -> Model:
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has an exception for each of its codes
-        raise NasSearchError(f"{path} is damaged: {_reason(error)}") from None
+        raise NasSearchError(f"{path} is damaged: {one_line(error)}") from None
     inputs, outputs = session.get_inputs(), session.get_outputs()
     described = [(each.name, each.type, tuple(each.shape[1:])) for each in inputs]
     if described != [("pixels", "tensor(float)", INPUT_SHAPE)] or len(outputs) != 1:
@@ -275,10 +274,6 @@ def _header(path: Path, content: bytes) -> Model:
         return CProgram(content.decode(errors="replace"))
     except NasSearchError as error:
         raise NasSearchError(f"{path}: {error}") from None
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 _OPENERS: dict[str, Callable[[Path, bytes], Model]] = {
