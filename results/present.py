@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from results.models.prediction import Prediction
+    from results.models.verified import Verified
     from results.replayed import Replayed
     from results.settings import StudySettings
     from space import Published
@@ -139,6 +140,40 @@ def forms_table(forms: Mapping[str, Mapping[str, Any]]) -> None:
     for name, about in forms.items():
         table.add_row(name, *form_cells(name, about))
     _console().print(table, soft_wrap=True)
+
+
+def verified_table(outcomes: "Sequence[Verified]") -> None:
+    """Prints, for each file of each folder, what its card promises and what was measured."""
+    from rich.table import Table
+
+    from results.models.verified import keeps
+
+    table = Table("folder", box=None, padding=(0, 2, 0, 0))
+    table.add_column("file", no_wrap=True)
+    for name in ("parameters", "promised", "measured", "holds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in outcomes:
+        if each.promise is None:
+            table.add_row(str(each.folder), "", "", "", "not measured", "no")
+        for name, promised, value in each.rows():
+            table.add_row(
+                str(each.folder),
+                name,
+                f"{each.params:,}",
+                f"{promised:.2f}%",
+                "not measured" if value is None else f"{value:.2f}%",
+                "" if value is None else "yes" if keeps(promised, value) else "no",
+            )
+    _console().print(table, soft_wrap=True)
+    for each in outcomes:
+        said, last = each.promise and each.promise.confirmed, each.over_seeds
+        if said and last:
+            _console().print(
+                f"{each.folder}: {said.seeds} seeds, sustained accuracy promised {said.mean:.2f}% "
+                f"(worst {said.worst:.2f}%), last epoch measured {last.mean:.2f}% "
+                f"(worst {last.worst:.2f}%)",
+                soft_wrap=True,
+            )
 
 
 def predictions_table(predictions: Sequence[tuple[str, "Prediction"]]) -> None:

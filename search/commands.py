@@ -79,6 +79,11 @@ def trials(study: str | None, storage: str | None, out: Path, style: str) -> Non
     type=click.Path(path_type=Path),
     help="Folder with MNIST, as for the search: the files are measured on its test images.",
 )
+@click.option(
+    "--seeds",
+    is_flag=True,
+    help="Also the weights of all confirmation seeds: nas-search verify can recompute their mean.",
+)
 @click.option("--fold", is_flag=True, help="Also with BatchNorm folded into the convolutions.")
 @click.option("--int8", is_flag=True, help="Also quantised to 8 bits, as ONNX.")
 @click.option(
@@ -93,6 +98,7 @@ def export(
     trial: int | None,
     choice: str | None,
     data_dir: Path | None,
+    seeds: bool,
     fold: bool,
     int8: bool,
     c_header: bool,
@@ -112,9 +118,8 @@ def export(
     store = store_of(opened, out, artifacts)
     data = find(settings_of(opened).dataset, data_dir, say)
     chosen: Any = trial if trial is not None else choice or "best"
-    done = export_trial(
-        opened, chosen, store, folder, data, say, Further(fold=fold, int8=int8, c_header=c_header)
-    )
+    further = Further(seeds=seeds, fold=fold, int8=int8, c_header=c_header)
+    done = export_trial(opened, chosen, store, folder, data, say, further)
     click.echo(
         f"trial {done.trial}, {done.params:,} parameters, {done.test_accuracy:.2f}% of the test "
         f"images; written to {done.folder}, loaded again and measured:"
@@ -274,4 +279,45 @@ def predict(model: Path, images: tuple[Path, ...], as_json: bool, trust: bool) -
     return 1 if errors else 0
 
 
-COMMANDS = (best, trials, export, predict, report, dashboard, replay, drilldown)
+@click.command()
+@click.argument(
+    "folders", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder with MNIST, as for the search: the files are measured on its test images.",
+)
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Also run the .pt2 and .h files, which are programs: if you know who made them.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As a list of JSON objects.")
+def verify(folders: tuple[Path, ...], data_dir: Path | None, trust: bool, as_json: bool) -> int:
+    """Measure exported models anew and hold them against their cards.
+
+    Each DIR is a folder that nas-search export wrote, or one with such folders in it. Test accuracy
+    is recomputed from the model files alone, parameters are counted. Exits with 1 where a card
+    or a config.json promises more.
+    """
+    import json
+
+    from results.present import verified_table
+    from search.progress import say
+    from search.verify import exported_in
+    from search.verify import verify as verify_folder
+
+    every = [found for folder in folders for found in exported_in(folder)]
+    outcomes = [verify_folder(each, data_dir, say, trusted=trust) for each in every]
+    if as_json:
+        click.echo(json.dumps([each.described() for each in outcomes], indent=2))
+    else:
+        verified_table(outcomes)
+    broken = [f"{each.folder}: {line}" for each in outcomes for line in each.broken]
+    for line in broken:
+        click.echo(f"error: {line}", err=True)
+    return 1 if broken else 0
+
+
+COMMANDS = (best, trials, export, predict, verify, report, dashboard, replay, drilldown)

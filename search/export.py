@@ -16,15 +16,18 @@ from results.models.files import (
     CARD,
     FLOAT_FORMS,
     HEADER,
+    INTEGER_FORMS,
     Forms,
     add_measurements,
     onnx_is_installed,
+    seed_weights,
     write_model_files,
 )
 from results.models.fold import Folded, fold
 from results.models.pixels import Normalisation, PixelNetwork
 from results.models.program import lower
 from results.models.quantise import CALIBRATION_IMAGES, quantise
+from results.models.verified import TOLERANCE
 from results.record import Confirmation, TrialRecord, confirmations, records
 from results.selection import Choice, choose, confirmed
 from results.settings import StudySettings
@@ -38,9 +41,6 @@ from search.verify import Measured, accuracy, measure_in_fresh_process
 if TYPE_CHECKING:
     import optuna
     import torch
-
-TOLERANCE = 0.02
-"""Percent. Other kernels round differently: one or two of 10,000 images may change sides."""
 
 LOGITS_TOLERANCE = 1e-5
 """Of the largest logit: how far float32 forms may be from the network.
@@ -57,8 +57,9 @@ CALIBRATION_SEED = 0
 
 @dataclass(frozen=True)
 class Further:
-    """Which forms are written besides the plain ones."""
+    """Which forms are written besides the plain ones; `seeds`: of all confirmation seeds."""
 
+    seeds: bool = False
     fold: bool = False
     int8: bool = False
     c_header: bool = False
@@ -109,26 +110,27 @@ def export(
     settings = settings_of(study)
     record = choose(records(study), settings, choice)
     runs = confirmations(study).get(record.number, [])
-    weights, kept_in, weights_from = _weights(record, runs, settings)
-    refuse_if_missing(store, weights, f"the weights of trial {record.number}", kept_in)
-    file = store.file(weights)
-    network, configuration, made = load_checkpoint(file)
-    if configuration != record.configuration:
+    if further.seeds and not runs:
         raise NasSearchError(
-            f"{file} belongs to another network than trial {record.number}: name the folder the "
-            f"search wrote to with --out"
+            f"{record.title} was not confirmed, so there are no other seeds: leave out --seeds"
         )
+    weights, kept_in, weights_from = _weights(record, runs, settings)
+    network, made = _network(record, store, weights, kept_in)
+    others = runs[1:] if further.seeds else []
     normalisation = Normalisation(MEAN, STD)
     model = PixelNetwork(network, normalisation).eval()
     digits = data.load()
     test_accuracy = accuracy(model, digits.test)
     if further.int8 or further.c_header:
         say("quantising, calibrated on training images ...")
+    configuration = record.configuration
     folded = fold(lower(model, configuration.architecture.input_shape))
     title = f"{study.study_name}, trial {record.number}"
     calibration = calibration_images(digits.all_training)
+    seeds = {run.seed: _network(record, store, run.weights, run.kept_in)[0] for run in others}
     forms, integer_accuracy = _forms(
         folded,
+        seeds,
         further,
         calibration,
         digits.test,
@@ -160,6 +162,8 @@ def export(
         )
         measured = measure_in_fresh_process(staging, data)
         _refuse_faults(measured, record, test_accuracy, integer_accuracy)
+        for run in others:
+            _refuse_other_accuracy(measured, seed_weights(run.seed), run.accuracies[-1])
         described = add_measurements(staging, _by_file(measured))
         remarks = [
             *(_fold_remarks(folded, record.params) if further.fold else []),
@@ -184,6 +188,21 @@ def export(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Exported(folder, record.number, record.params, described, test_accuracy, remarks)
+
+
+def _network(
+    record: TrialRecord, store: Store, weights: str, kept_in: str
+) -> "tuple[torch.nn.Module, dict[str, Any]]":
+    """The trial's network with these weights, and what they were made with."""
+    refuse_if_missing(store, weights, f"the weights of trial {record.number}", kept_in)
+    file = store.file(weights)
+    network, configuration, made = load_checkpoint(file)
+    if configuration != record.configuration:
+        raise NasSearchError(
+            f"{file} belongs to another network than trial {record.number}: name the folder the "
+            f"search wrote to with --out"
+        )
+    return network, made
 
 
 def _weights(
@@ -215,7 +234,12 @@ def calibration_images(training: Examples) -> "torch.Tensor":
 
 
 def _forms(
-    folded: Folded, further: Further, calibration: "torch.Tensor", test: Examples, title: str
+    folded: Folded,
+    seeds: "dict[int, torch.nn.Module]",
+    further: Further,
+    calibration: "torch.Tensor",
+    test: Examples,
+    title: str,
 ) -> tuple[Forms, float | None]:
     """The further forms, and the test accuracy of the network in whole numbers if there is one.
 
@@ -223,7 +247,7 @@ def _forms(
     """
     program = folded.program if further.fold else None
     if not (further.int8 or further.c_header):
-        return Forms(folded=program), None
+        return Forms(folded=program, seeds=seeds), None
     integers = quantise(folded.program, calibration)
     correct = accuracy(integers, test)
     header = None
@@ -237,6 +261,7 @@ def _forms(
         header = c_header(integers, about)
     forms = Forms(
         folded=program,
+        seeds=seeds,
         integers=integers if further.int8 else None,
         header=header,
         static_bytes=static_bytes(integers),
@@ -254,12 +279,9 @@ def _refuse_faults(
             f"thop counts {measured.params} parameters and {measured.macs} MACs, not "
             f"{record.params} and {record.macs}: nothing was exported"
         )
-    for name, value in measured.accuracies.items():
-        if name in FLOAT_FORMS and abs(value - test_accuracy) > TOLERANCE:
-            raise NasSearchError(
-                f"{name}, loaded again, classifies {value:.2f}% of the test images and not "
-                f"{test_accuracy:.2f}%: nothing was exported"
-            )
+    for name in measured.accuracies:
+        if name in FLOAT_FORMS:
+            _refuse_other_accuracy(measured, name, test_accuracy)
     for name in measured.differences:
         difference = measured.relative_difference(name)
         if not difference <= LOGITS_TOLERANCE:
@@ -271,6 +293,15 @@ def _refuse_faults(
         raise NasSearchError(
             f"{HEADER}, compiled, classifies {measured.accuracies[HEADER]:.2f}% of the test images "
             f"and not {integer_accuracy:.2f}%: nothing was exported"
+        )
+
+
+def _refuse_other_accuracy(measured: Measured, name: str, expected: float) -> None:
+    value = measured.accuracies[name]
+    if abs(value - expected) > TOLERANCE:
+        raise NasSearchError(
+            f"{name}, loaded again, classifies {value:.2f}% of the test images and not "
+            f"{expected:.2f}%: nothing was exported"
         )
 
 
@@ -309,5 +340,5 @@ def _int8_remarks(measured: Measured, test_accuracy: float) -> list[str]:
         f"WARNING: {name} loses {test_accuracy - value:.2f} points of test accuracy to "
         f"quantisation, more than {INT8_LOSS}."
         for name, value in measured.accuracies.items()
-        if name not in FLOAT_FORMS and test_accuracy - value > INT8_LOSS + 1e-9
+        if name in INTEGER_FORMS and test_accuracy - value > INT8_LOSS + 1e-9
     ]

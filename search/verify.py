@@ -7,7 +7,9 @@ import copy
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -16,9 +18,19 @@ from torch import nn
 
 from results.errors import NasSearchError
 from results.models.c_program import c_compiler
-from results.models.files import FLOAT_FORMS, HEADER, INTEGER_FORMS
-from results.models.loading import Model, load_exported, open_model
-from search.data import DatasetName, DataSource, Examples
+from results.models.files import (
+    CONFIG,
+    FLOAT_FORMS,
+    HEADER,
+    INTEGER_FORMS,
+    WEIGHTS,
+    onnx_is_installed,
+    seed_of,
+)
+from results.models.loading import PROGRAM_FORMS, Model, load_exported, open_model
+from results.models.promise import read_promise
+from results.models.verified import Verified
+from search.data import DatasetName, DataSource, Digits, Examples, find
 
 BATCH = 1_000
 
@@ -52,7 +64,7 @@ def measure(folder: Path, test: Examples) -> Measured:
     params, macs = count(network.network)
     models = {
         name: open_model(folder / name, trusted=True)
-        for name in (*FLOAT_FORMS, *INTEGER_FORMS)
+        for name in (*FLOAT_FORMS, *INTEGER_FORMS, *_seeds_in(folder))
         if (folder / name).exists() and (name != HEADER or c_compiler())
     }
     pixels = test.batch(torch.arange(min(COMPARED, len(test))))[0].unsqueeze(1).float() / 255
@@ -66,6 +78,69 @@ def measure(folder: Path, test: Examples) -> Measured:
         }
     accuracies = {name: accuracy(model, test) for name, model in models.items()}
     return Measured(accuracies, differences, largest, params, macs)
+
+
+def _seeds_in(folder: Path) -> list[str]:
+    seeds = {path.name: seed_of(path.name) for path in folder.iterdir()}
+    found = {name: seed for name, seed in seeds.items() if seed is not None}
+    return sorted(found, key=found.__getitem__)
+
+
+def exported_in(folder: Path) -> list[Path]:
+    """The folder itself if an export wrote it, else those in it, at any depth.
+
+    Raises NasSearchError if there is none.
+    """
+    if not folder.is_dir():
+        raise NasSearchError(f"{folder} is not a folder: name one that nas-search export wrote")
+    if any((folder / name).exists() for name in (CONFIG, WEIGHTS)):
+        return [folder]
+    found = sorted(path.parent for path in folder.rglob(WEIGHTS))
+    if not found:
+        raise NasSearchError(f"{folder} has no model: nas-search export writes {WEIGHTS} into it")
+    return found
+
+
+def verify(
+    folder: Path, data_dir: Path | None, warn: Callable[[str], None], *, trusted: bool
+) -> Verified:
+    """Holds the model files of a folder against what its card and config.json promise.
+
+    `trusted`: whether its programs may be run.
+    """
+    try:
+        promise = read_promise(folder)
+        test = _test_images(promise.dataset, data_dir, warn)
+        params, _ = count(load_exported(folder)[0].network)
+        accuracies = {
+            name: accuracy(open_model(folder / name, trusted=trusted), test)
+            if _can_measure(folder / name, trusted)
+            else None
+            for name in promise.accuracies
+        }
+    except NasSearchError as error:
+        return Verified(folder, error=str(error))
+    return Verified(folder, promise, params, accuracies)
+
+
+def _test_images(dataset: str, data_dir: Path | None, warn: Callable[[str], None]) -> Examples:
+    for name in get_args(DatasetName):
+        if name == dataset:
+            return _loaded(find(name, data_dir, warn)).test
+    raise NasSearchError(
+        f"nothing is known of the dataset {dataset!r}; there are {', '.join(get_args(DatasetName))}"
+    )
+
+
+@cache
+def _loaded(data: DataSource) -> Digits:
+    return data.load()
+
+
+def _can_measure(path: Path, trusted: bool) -> bool:
+    runs = {".onnx": onnx_is_installed, ".h": c_compiler}
+    allowed = trusted or path.suffix not in PROGRAM_FORMS
+    return allowed and bool(runs.get(path.suffix, lambda: True)())
 
 
 def count(network: nn.Module) -> tuple[int, int]:

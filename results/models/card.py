@@ -13,6 +13,7 @@ from results.models.files import (
     ONNX,
     PROGRAM,
     WEIGHTS,
+    seed_of,
 )
 from results.record import Confirmation, TrialRecord
 from results.selection import confirmed
@@ -191,12 +192,17 @@ def form_cells(name: str, about: Mapping[str, Any]) -> tuple[str, ...]:
     accuracy = about.get("test_accuracy")
     differences = [about.get(f"{kind}logits_difference") for kind in ("", "relative_")]
     return (
-        _WHAT[name],
+        _what(name),
         f"{about['bytes']:,}",
         f"{about['peak_activation_bytes']:,}",
         "not measured" if accuracy is None else f"{accuracy:.2f}%",
         *("" if each is None else f"{each:.0e}" if each else "0" for each in differences),
     )
+
+
+def _what(name: str) -> str:
+    seed = seed_of(name)
+    return _WHAT[name] if seed is None else f"{_WHAT[WEIGHTS]}, confirmation seed {seed}"
 
 
 _WHAT = {

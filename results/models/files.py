@@ -7,8 +7,9 @@ Every form but the safetensors one contains the normalisation, so its input are 
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -38,19 +39,32 @@ FLOAT_FORMS = (WEIGHTS, PROGRAM, ONNX, FOLDED_PROGRAM, FOLDED_ONNX)
 """Forms in float32, whose logits are those of the network."""
 
 INTEGER_FORMS = (INT8_ONNX, HEADER)
+_SEED = re.compile(r"seed-(\d+)\.safetensors")
 EXPORT_FORMAT = 1
+
+
+def seed_weights(seed: int) -> str:
+    """The file of the weights that were trained from another confirmation seed."""
+    return f"seed-{seed}.safetensors"
+
+
+def seed_of(name: str) -> int | None:
+    """The seed if the file has the weights of another confirmation seed."""
+    found = _SEED.fullmatch(name)
+    return int(found[1]) if found else None
 
 
 @dataclass(frozen=True)
 class Forms:
     """What is written besides the plain forms: each only if it is there.
 
-    `header` is the text of the C header of `integers`, `static_bytes` its static memory and
-    `constant_bytes` its constants.
+    `seeds`: the same network, trained from other confirmation seeds. `header` is the text of the C
+    header of `integers`, `static_bytes` its static memory and `constant_bytes` its constants.
     """
 
     folded: Program | None = None
     integers: IntegerProgram | None = None
+    seeds: Mapping[int, nn.Module] = field(default_factory=dict)
     header: str | None = None
     static_bytes: int = 0
     constant_bytes: int = 0
@@ -76,9 +90,12 @@ def write_model_files(
     shape = configuration.architecture.input_shape
     model = PixelNetwork(network, normalisation).eval()
     plain = lower(model, shape)
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
-    write_atomically(folder / WEIGHTS, save(tensors))
-    activations = {WEIGHTS: float_activation_bytes(plain)}
+    trained = {WEIGHTS: network}
+    trained |= {seed_weights(seed): each for seed, each in further.seeds.items()}
+    for name, each in trained.items():
+        tensors = {key: tensor.contiguous().cpu() for key, tensor in each.state_dict().items()}
+        write_atomically(folder / name, save(tensors))
+    activations = dict.fromkeys(trained, float_activation_bytes(plain))
     programs: list[tuple[nn.Module, Program, str, str]] = [(model, plain, PROGRAM, ONNX)]
     if further.folded is not None:
         folded = ProgramNetwork(further.folded).eval()
@@ -117,7 +134,7 @@ def write_model_files(
     if further.header is not None:
         config["files"][HEADER]["constant_bytes"] = further.constant_bytes
     _write_config(folder, config)
-    return [WEIGHTS, CONFIG, *(name for name in activations if name != WEIGHTS)]
+    return [CONFIG, *activations]
 
 
 def add_measurements(folder: Path, measured: Mapping[str, Mapping[str, float | None]]) -> Any:

@@ -60,15 +60,30 @@ class _Input(BaseModel):
 class _File(BaseModel):
     bytes: int
     sha256: str
+    test_accuracy: float | None = None
 
 
-class _Config(BaseModel):
-    """What opening needs of config.json; it tells more."""
+class _Confirmed(BaseModel):
+    seeds: int
+    mean: float
+    worst: float
+
+
+class _Accuracy(BaseModel):
+    test: float
+    confirmed: _Confirmed | None = None
+
+
+class ExportedConfig(BaseModel):
+    """What opening and verifying need of config.json; it tells more. Accuracies in percent."""
 
     format: int = Field(ge=1, le=EXPORT_FORMAT)
     input: _Input
     architecture: Architecture
     recipe: Recipe
+    params: int | None = None
+    dataset: str | None = None
+    accuracy: _Accuracy | None = None
     files: dict[str, _File] = {}
 
 
@@ -88,12 +103,12 @@ def open_model(path: Path, *, trusted: bool = False) -> Model:
             f"{path} is no model file: name a folder that nas-search export wrote, or a file that "
             f"ends in {', '.join(_OPENERS)}"
         )
-    if path.suffix in _PROGRAMS and not trusted:
+    if path.suffix in PROGRAM_FORMS and not trusted:
         raise NasSearchError(
             f"{path} is a program, and opening it runs what it contains: add --trust if you know "
             f"who made it, or name a .safetensors or .onnx file"
         )
-    content = _read(path, MOST_BYTES)
+    content = read_file(path, MOST_BYTES)
     _compare(path, content)
     model = _OPENERS[path.suffix](path, content)
 
@@ -115,12 +130,13 @@ def load_exported(folder: Path) -> tuple[PixelNetwork, dict[str, Any]]:
     Raises NasSearchError if a file is missing or damaged or the two do not fit.
     """
     path = folder / WEIGHTS
-    content = _read(path, MOST_BYTES)
+    content = read_file(path, MOST_BYTES)
     _compare(path, content)
-    return _weights(path, content), json.loads(_read(folder / CONFIG, MOST_CONFIG_BYTES))
+    return _weights(path, content), json.loads(read_file(folder / CONFIG, MOST_CONFIG_BYTES))
 
 
-def _read(path: Path, most: int) -> bytes:
+def read_file(path: Path, most: int) -> bytes:
+    """Its content. Raises NasSearchError if it cannot be read or has more than `most` bytes."""
     try:
         if path.exists() and not path.is_file():
             raise NasSearchError(f"{path} is not a file")
@@ -135,11 +151,12 @@ def _read(path: Path, most: int) -> bytes:
     return content
 
 
-def _config(folder: Path) -> _Config:
+def read_config(folder: Path) -> ExportedConfig:
+    """The config.json of a folder, checked. Raises NasSearchError."""
     path = folder / CONFIG
-    content = _read(path, MOST_CONFIG_BYTES)
+    content = read_file(path, MOST_CONFIG_BYTES)
     try:
-        config = _Config.model_validate_json(content)
+        config = ExportedConfig.model_validate_json(content)
     except ValidationError as error:
         raise NasSearchError(f"{path} is not that of an export: {one_line(error)}") from None
     architecture = config.architecture
@@ -178,11 +195,11 @@ def _compare(path: Path, content: bytes) -> None:
     """Compares a file with what the config.json beside it, if there is one, says of it."""
     if not (path.parent / CONFIG).exists():
         return
-    expected = _config(path.parent).files.get(path.name)
+    expected = read_config(path.parent).files.get(path.name)
     if expected is None:
         return
-    found = _File(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
-    if found != expected:
+    found = (len(content), hashlib.sha256(content).hexdigest())
+    if found != (expected.bytes, expected.sha256):
         raise NasSearchError(
             f"{path} was changed after it was exported: its checksum is not that in {CONFIG}"
         )
@@ -194,7 +211,7 @@ def _weights(path: Path, content: bytes) -> PixelNetwork:
 
     if not (path.parent / CONFIG).exists():
         raise NasSearchError(f"{path} needs the {CONFIG} that was exported with it beside it")
-    config = _config(path.parent)
+    config = read_config(path.parent)
     network = build_network(config.architecture)
     try:
         tensors = load(content)
@@ -220,7 +237,7 @@ def _weights(path: Path, content: bytes) -> PixelNetwork:
 
 def _network(path: Path, content: bytes) -> Model:
     model = _weights(path, content)
-    batch = MOST_VALUES // _largest_map(_config(path.parent).architecture)
+    batch = MOST_VALUES // _largest_map(read_config(path.parent).architecture)
 
     def logits(pixels: torch.Tensor) -> torch.Tensor:
         return torch.cat([model(each) for each in torch.split(pixels, batch)])
@@ -282,4 +299,5 @@ _OPENERS: dict[str, Callable[[Path, bytes], Model]] = {
     ".pt2": _program,
     ".h": _header,
 }
-_PROGRAMS = (".pt2", ".h")
+PROGRAM_FORMS = (".pt2", ".h")
+"""Files that run code when they are opened."""

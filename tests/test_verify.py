@@ -1,0 +1,191 @@
+"""Exported folders are held against their cards."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from results.models.c_program import c_compiler
+from search.data import find_at_hand
+from search.verify import exported_in, verify
+from tests.conftest import CommandLine
+
+COMMITTED = Path(__file__).parents[1] / "results"
+
+
+@pytest.fixture(scope="module")
+def exported(finished: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A confirmed network with the weights of all its seeds; read it only."""
+    folder = tmp_path_factory.mktemp("verify") / "model"
+    done = finished("export", str(folder), "--seeds", "--c-header")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def copy(exported: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(exported, tmp_path / "copy")
+
+
+def change(path: Path, pattern: str, replacement: str) -> None:
+    """Replaces what the pattern finds, which must be there once."""
+    text, count = re.subn(pattern, replacement, path.read_text())
+    assert count == 1
+    path.write_text(text)
+
+
+def test_what_an_export_promises_is_so(finished: CommandLine, exported: Path) -> None:
+    done = finished("verify", str(exported), "--json", "--trust")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)
+    config = json.loads((exported / "config.json").read_text())
+    assert found["folder"] == str(exported)
+    assert found["params"] == found["promised_params"] == config["params"]
+    assert found["promised"] == found["measured"] == config["accuracy"]["test"]
+    assert (found["error"], found["broken"]) == (None, [])
+    names = {path.name for path in exported.iterdir()} - {"README.md", "config.json"}
+    assert set(found["files"]) == names
+    assert "seed-1.safetensors" in names
+    for name, about in found["files"].items():
+        if name != "model.h" or c_compiler():
+            assert about["promised"] == about["measured"]
+    seeds = found["seeds"]
+    assert seeds["promised_sustained"]["seeds"] == seeds["measured_last_epoch"]["seeds"] == 2
+    for what in ("mean", "worst"):
+        assert seeds["promised_sustained"][what] <= seeds["measured_last_epoch"][what] + 1e-4
+
+
+def test_programs_are_not_run_unless_they_are_trusted(
+    finished: CommandLine, exported: Path
+) -> None:
+    done = finished("verify", str(exported), "--json")
+    assert done.returncode == 0
+    files = json.loads(done.stdout)[0]["files"]
+    assert files["model.pt2"]["measured"] is None
+    assert files["model.h"]["measured"] is None
+    assert files["model.onnx"]["measured"] == files["model.onnx"]["promised"]
+
+
+def config_of(change: Callable[[dict], None]) -> Callable[[Path], None]:  # type: ignore[type-arg]
+    def apply(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        change(config)
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return apply
+
+
+def card_of(pattern: str, replacement: str) -> Callable[[Path], None]:
+    return lambda folder: change(folder / "README.md", pattern, replacement)
+
+
+@pytest.mark.parametrize(
+    ("promise_more", "said"),
+    [
+        (
+            card_of(r"classify \*\*[\d.]+%", "classify **99.90%"),
+            r"model.safetensors promises 99.90% of the test images and classifies [\d.]+%",
+        ),
+        (card_of(r"Test accuracy [\d.]+%\.", "Test accuracy 99.90%."), "promises 99.90%"),
+        (
+            card_of(r"(\| `model.onnx` \|.*\| )[\d.]+%", r"\g<1>99.90%"),
+            "model.onnx promises 99.90%",
+        ),
+        (
+            card_of(r"(\| `seed-1.safetensors` \|.*\| )[\d.]+%", r"\g<1>99.90%"),
+            "seed-1.safetensors promises 99.90%",
+        ),
+        (
+            card_of(r"test accuracy mean [\d.]+%", "test accuracy mean 99.90%"),
+            "sustained accuracy of 99.90% as the mean of 2 seeds",
+        ),
+        (card_of(r"worst seed [\d.]+%", "worst seed 99.90%"), "99.90% as the worst of 2 seeds"),
+        (
+            card_of(r"\*\*[\d,]+ trainable", "**99 trainable"),
+            r"promises 99 parameters and has [\d,]+",
+        ),
+        (config_of(lambda config: config["accuracy"].update(test=99.9)), "promises 99.90%"),
+        (config_of(lambda config: config.update(params=99)), "promises 99 parameters"),
+        (
+            config_of(lambda config: config["accuracy"]["confirmed"].update(mean=99.9)),
+            "99.90% as the mean of 2 seeds",
+        ),
+        (
+            config_of(lambda config: config["files"]["model.onnx"].update(test_accuracy=99.9)),
+            "model.onnx promises 99.90%",
+        ),
+    ],
+)
+def test_a_card_that_promises_more_is_told(
+    finished: CommandLine, copy: Path, promise_more: Callable[[Path], None], said: str
+) -> None:
+    promise_more(copy)
+    done = finished("verify", str(copy))
+    assert done.returncode == 1
+    assert re.search(said, done.stderr)
+    assert done.stderr.startswith(f"error: {copy}: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_card_that_promises_less_is_no_fault(finished: CommandLine, copy: Path) -> None:
+    change(copy / "README.md", r"classify \*\*[\d.]+%", "classify **1.00%")
+    assert finished("verify", str(copy)).returncode == 0
+
+
+def test_other_weights_than_those_of_the_card(finished: CommandLine, copy: Path) -> None:
+    weights = copy / "model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: each.flip(0).contiguous() for name, each in tensors.items()}, weights)
+    done = finished("verify", str(copy), "--json")
+    assert done.returncode == 1
+    assert "was changed after it was exported" in done.stderr
+    (found,) = json.loads(done.stdout)
+    assert (found["params"], found["measured"]) == (None, None)
+    assert "checksum" in found["error"]
+    config_of(lambda config: config["files"].pop("model.safetensors"))(copy)
+    done = finished("verify", str(copy), "--json")
+    assert done.returncode == 1
+    (found,) = json.loads(done.stdout)
+    assert found["measured"] < found["promised"]
+
+
+def test_a_damaged_folder_does_not_hide_the_others(
+    finished: CommandLine, exported: Path, copy: Path
+) -> None:
+    (copy / "seed-1.safetensors").unlink()
+    done = finished("verify", str(copy), str(exported), "--json")
+    assert done.returncode == 1
+    damaged, whole = json.loads(done.stdout)
+    assert "seed-1.safetensors does not exist" in damaged["error"]
+    assert whole["broken"] == []
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda folder: None, "is not a folder"),
+        (lambda folder: folder.mkdir(), "has no model: nas-search export writes"),
+        (lambda folder: (folder / "a").mkdir(parents=True), "has no model"),
+    ],
+)
+def test_folders_without_a_model(
+    finished: CommandLine, tmp_path: Path, make: Callable[[Path], None], said: str
+) -> None:
+    make(tmp_path / "folder")
+    done = finished("verify", str(tmp_path / "folder"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+
+
+@pytest.mark.skipif(find_at_hand("mnist", None) is None, reason="MNIST is not on this machine")
+def test_what_is_committed_keeps_its_promise() -> None:
+    folders = exported_in(COMMITTED)
+    assert folders
+    for folder in folders:
+        found = verify(folder, None, print, trusted=True)
+        assert found.broken == []
+        assert found.rows()
