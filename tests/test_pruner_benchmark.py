@@ -1,0 +1,109 @@
+"""Recorded learning curves, and pruners replayed on them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from benchmarks.curves import Curve, curve_of, read_curves, write_curves
+from benchmarks.pruners import CANDIDATES, final_score, measure, replay
+from results.record import records
+from results.settings import StudySettings
+from search.options import open_study
+from search.pruner import HalvingPruner
+from space import SearchSpace
+from tests.conftest import CommandLine
+
+ROOT = Path(__file__).parents[1]
+EPOCHS = 15
+SETTINGS = StudySettings(
+    dataset="mnist", space=SearchSpace.for_budget(10_000), epochs=EPOCHS, target=99.4
+)
+
+
+def curve(number: int, accuracy: float, *, params: int = 5_000, seconds: float = 1.0) -> Curve:
+    """One that is as accurate after each epoch."""
+    return Curve(number, params, 1_000_000, seconds, (accuracy,) * EPOCHS, {})
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def test_without_pruning_everything_is_trained_and_kept() -> None:
+    curves = [curve(number, 90 + number / 10) for number in range(20)]
+    row = measure("none", curves, SETTINGS, workers=3, orders=4)
+    assert row.spent == (100.0, 0.0)
+    assert row.kept == (10, 10)
+    assert (row.almost_all, row.best) == (1.0, 1.0)
+
+
+def test_halving_spends_what_it_says() -> None:
+    """One worker, the best first: after the four that nothing is compared with all are stopped."""
+    curves = [curve(number, 99 - number / 10) for number in range(12)]
+    outcome = replay(HalvingPruner({3}), curves, SETTINGS, workers=1)
+    assert outcome.kept == {0, 1, 2, 3}
+    assert outcome.epochs == 4 * EPOCHS + 8 * 3
+
+
+def test_the_worst_first_are_all_kept() -> None:
+    curves = [curve(number, 90 + number / 10) for number in range(12)]
+    outcome = replay(HalvingPruner({3}), curves, SETTINGS, workers=1)
+    assert len(outcome.kept) == 12
+
+
+def test_workers_are_asked_as_time_goes_by() -> None:
+    """A slow trial reports its third epoch when the quick ones have ended theirs."""
+    slow = curve(0, 95.0, seconds=100.0)
+    quick = [curve(number, 96.0 + number) for number in (1, 2, 3, 4)]
+    alone = replay(HalvingPruner({3}), [slow, *quick], SETTINGS, workers=1)
+    assert 0 in alone.kept
+    together = replay(HalvingPruner({3}), [slow, *quick], SETTINGS, workers=2)
+    assert 0 not in together.kept
+    assert together.epochs == 3 + 4 * EPOCHS
+
+
+def test_the_smallest_of_those_that_hold_are_the_best() -> None:
+    smallest = SETTINGS.model_copy(update={"objective": "smallest"})
+    curves = [curve(1, 99.5, params=9_000), curve(2, 99.4, params=3_000), curve(3, 99.3)]
+    best = max(curves, key=lambda each: final_score(each, smallest))
+    assert best.number == 2
+    assert max(curves, key=lambda each: final_score(each, SETTINGS)).number == 1
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_every_candidate_can_be_replayed(name: str) -> None:
+    curves = [curve(number, 90 + number % 7) for number in range(15)]
+    row = measure(name, curves, SETTINGS, workers=2, orders=2)
+    assert 0 < row.spent[0] <= 100
+    assert 0 <= row.kept[1] <= row.kept[0] <= 10
+
+
+def test_curves_are_written_and_read(tmp_path: Path, finished: CommandLine) -> None:
+    study = open_study("mnist-sample-accuracy-2000", None, finished.folder / "runs")
+    curves = [curve_of(each) for each in records(study) if each.state == "complete"]
+    assert curves
+    path = tmp_path / "curves.csv"
+    write_curves(path, curves)
+    again = read_curves(path)
+    assert [each.number for each in again] == [each.number for each in curves]
+    for one, other in zip(curves, again, strict=True):
+        assert other.accuracies == pytest.approx(one.accuracies, abs=0.005)
+        assert (other.params, other.macs) == (one.params, one.macs)
+        assert other.drawn.keys() == one.drawn.keys()
+        for name, value in one.drawn.items():
+            expected = pytest.approx(value, rel=1e-5) if isinstance(value, float) else value
+            assert other.drawn[name] == expected
+
+
+def test_too_few_curves_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "curves.csv"
+    write_curves(path, [curve(1, 99.0)])
+    done = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "pruners.py", path], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "has 1 curves" in done.stderr
