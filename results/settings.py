@@ -100,6 +100,8 @@ class StudySettings(Value):
                     f"study {study} was made with {option} {have}, not {want}: "
                     f"use {option} {have} to go on with it, or another name with --study"
                 )
+        if self.trials == "given":  # nothing is drawn
+            return
         for name in sorted({*self.space.dimensions, *wanted.space.dimensions}):
             if self.space.dimensions.get(name) != wanted.space.dimensions.get(name):
                 raise NasSearchError(

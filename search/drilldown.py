@@ -133,6 +133,7 @@ def _plan(trial: int | None, choice: str, known: str | None, **options: Any) -> 
     settings = settings.model_copy(
         update={
             "dataset": data.name,
+            "space": settings.space.without_dimensions(),
             "epochs": epochs,
             "sustain": min(settings.sustain, epochs),
             "objective": "accuracy",
@@ -168,7 +169,10 @@ def _of_a_study(trial: int | None, choice: str, **options: Any) -> "tuple[Goal, 
     from results.storage import settings_of
 
     named = [options[name] for name in ("study", "storage", "out")]
-    opened = open_study(*named, of_search=True)
+    try:
+        opened = open_study(*named, of_search=True)
+    except NasSearchError as error:
+        raise NasSearchError(f"{error}; with --from ID no search is needed") from None
     settings = settings_of(opened)
     if settings.trials == "given":
         raise NasSearchError(

@@ -111,7 +111,7 @@ def _plan(**options: Any) -> "Plan":
         say(f"not what was published: that is of all of MNIST and {EPOCHS} epochs")
     settings = StudySettings(
         dataset=data.name,
-        space=SearchSpace.for_budget(BUDGET),
+        space=SearchSpace.for_budget(BUDGET).without_dimensions(),
         epochs=epochs,
         sustain=min(SUSTAIN, epochs),
         trials="given",

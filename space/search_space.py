@@ -106,6 +106,13 @@ class SearchSpace(Value):
             )
         return cls(max_params=max_params, dimensions=_dimensions(max_params))
 
+    def without_dimensions(self) -> "SearchSpace":
+        """The same budget, with nothing to draw: of studies whose trials come as they are.
+
+        Such studies stay what they are when the ranges change.
+        """
+        return self.model_copy(update={"dimensions": {}})
+
     def draw(self, trial: Trial) -> dict[str, Any]:
         """Asks the trial for every parameter, in a fixed order."""
         return {name: each.suggest(trial, name) for name, each in self.dimensions.items()}
