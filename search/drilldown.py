@@ -68,10 +68,10 @@ def drilldown(
     """Write how a configuration comes about, one change at a time, to DIR.
 
     From its plainest ancestor (no normalisation, a large final kernel, no augmentation, a constant
-    learning rate) to itself: at each rung every change that is left is tried from several seeds,
-    and the one that helps most (or hurts least) on validation images is added. At the end each is
-    taken out again by itself. DIR (default: drilldowns/NAME in --out) gets a page, Markdown and a
-    notebook. The same command goes on where it stopped.
+    learning rate of a tenth of its highest) to itself: at each rung every change that is left is
+    tried from several seeds, and the one that helps most (or hurts least) on validation images is
+    added. At the end each is taken out again by itself. DIR (default: drilldowns/NAME in --out)
+    gets a page, Markdown and a notebook. The same command goes on where it stopped.
     """
     refuse_several(trial, choice)
     if known is not None and (trial, choice, options["study"]) != (None, None, None):

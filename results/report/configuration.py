@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from results.markdown import bullets, table
 from space import PUBLISHED, Configuration, Conv, Recipe
-from space.ingredients import ingredients
+from space.ingredients import CONSTANT_SHARE, ingredients
 
 
 def configuration_parts(configuration: Configuration) -> list[str]:
@@ -59,13 +59,14 @@ def _augmentation(configuration: Configuration) -> str:
 
 def _schedule(configuration: Configuration) -> str:
     recipe = configuration.recipe
-    return {
-        "constant": "constant",
+    shape = {
         "step": f"times {recipe.step_factor:g} every {recipe.step_epochs} epochs",
         "cosine": "falls to zero along a cosine",
         "one_cycle": f"one cycle: rises for {recipe.warmup_fraction:.0%} of the steps, then falls "
         f"to zero along a cosine",
     }[recipe.schedule]
+    constant = recipe.learning_rate * CONSTANT_SHARE
+    return f"{shape}; at most {recipe.learning_rate:g}, in place of a constant {constant:g}"
 
 
 def _convs(configuration: Configuration) -> list[Conv]:
