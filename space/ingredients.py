@@ -16,7 +16,6 @@ from space.footprint import footprint, layer_costs
 from space.recipe import Augmentation
 from space.search_space import Configuration
 
-
 CONSTANT_SHARE = 0.1
 """Of the peak of a schedule: the learning rate in place of it. At the peak itself, which a schedule
 holds for moments, a network without BatchNorm learns nothing at all (see results/LOG.md)."""

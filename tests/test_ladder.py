@@ -69,7 +69,8 @@ def test_every_part_can_be_taken_out_by_itself_and_within_the_budget(name: str) 
     plain = with_only(configuration, (), BUDGET)
     assert ingredients(plain) == []
     assert plain.recipe.schedule == "constant"
-    assert plain.recipe.learning_rate == pytest.approx(0.1 * configuration.recipe.learning_rate)
+    share = 0.1 if "schedule" in names else 1
+    assert plain.recipe.learning_rate == pytest.approx(share * configuration.recipe.learning_rate)
     assert plain.recipe.augmentation.is_off
     convs = [layer for layer in plain.architecture.layers if isinstance(layer, Conv)]
     assert not any("norm" in each.then for each in convs)
