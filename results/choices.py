@@ -80,18 +80,23 @@ def level_words(name: str, value: Any) -> str:
 
 def _effective_names(parameters: dict[str, Any]) -> Iterator[str]:
     stages = [n for n in range(1, len(DEPTHS) + 1) if parameters[f"stage{n}_depth"] > 0]
-    repeated = parameters["repeats"] > 1
     for stage in range(1, len(DEPTHS) + 1):
         yield f"stage{stage}_depth"
     for stage in stages:
         depth, is_last = parameters[f"stage{stage}_depth"], stage == stages[-1]
-        # A repeated last convolution takes the width of its input.
-        own_widths = depth - (is_last and repeated)
+        strided = not is_last and parameters[f"transition{stage}_pool"] == "stride"
+        can_repeat = not strided and depth > (stage == 1)  # nor is the very first convolution
+        repeated = can_repeat and parameters[f"stage{stage}_repeats"] > 1
+        if can_repeat:
+            yield f"stage{stage}_repeats"
+        # A repeated convolution takes the width of its input.
+        own_widths = depth - repeated
         if own_widths:
             layers = 1 if parameters["residual"] else own_widths
             yield from (f"stage{stage}_width{layer}" for layer in range(1, layers + 1))
         yield f"stage{stage}_kernel_size"
-        if depth > is_last:  # the last convolution of all has a padding of its own
+        # The last convolution of all has a padding of its own, and a repeated one keeps its size.
+        if depth > (is_last or repeated):
             yield f"stage{stage}_padding"
         if depth > (stage == 1):  # the very first convolution is never separable
             yield f"stage{stage}_kind"
@@ -100,8 +105,10 @@ def _effective_names(parameters: dict[str, Any]) -> Iterator[str]:
             yield f"transition{stage}_pool"
             if parameters[f"transition{stage}_conv"] != "none":
                 yield f"transition{stage}_width"
-    if not repeated:
-        yield "last_padding"
+        if is_last and not repeated:
+            yield "last_padding"
+    if parameters["order"] != "relu":
+        yield "norm_scale"
     if parameters["dropout_place"] != "nowhere":
         yield "dropout"
     yield f"{parameters['optimizer']}_learning_rate"
@@ -132,7 +139,7 @@ def _range_words(low: float, high: float) -> str:
 
 
 _ALWAYS = (
-    *("repeats", "residual", "order", "dropout_place", "head"),
+    *("residual", "order", "dropout_place", "head"),
     *("optimizer", "momentum", "weight_decay", "schedule", "batch_size", "label_smoothing"),
     *("ema_decay", "rotation_degrees", "shift_pixels", "scale", "shear_degrees"),
 )
@@ -143,6 +150,7 @@ _OF_A_PART = {
     ("stage", "kernel_size"): "kernel size",
     ("stage", "padding"): "padding",
     ("stage", "kind"): "kind of convolution",
+    ("stage", "repeats"): "last convolution: times applied",
     ("transition", "conv"): "1x1 convolution",
     ("transition", "width"): "channels",
     ("transition", "pool"): "made smaller by",
@@ -150,9 +158,9 @@ _OF_A_PART = {
 
 _CHOICES = {
     "last_padding": "last convolution: padding",
-    "repeats": "last convolution: times applied",
     "residual": "residual connections",
     "order": "order of BatchNorm and ReLU",
+    "norm_scale": "BatchNorm: trainable scale",
     "dropout_place": "dropout: place",
     "dropout": "dropout: strength",
     "sgd_learning_rate": "learning rate (SGD)",

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from search import kernels
 from space.dropout import Dropout
+from space.network import ShiftNorm
 
 _VECTOR = 16
 """Output channels that convolutions compute at once."""
@@ -48,7 +49,7 @@ def _twin(module: nn.Module) -> nn.Module:
     return twin
 
 
-_LETTERS: dict[type[nn.Module], str] = {nn.ReLU: "r", nn.BatchNorm2d: "n", Dropout: "d"}
+_LETTERS = {nn.ReLU: "r", nn.BatchNorm2d: "n", ShiftNorm: "n", Dropout: "d"}
 
 
 def _fused(modules: list[nn.Module]) -> list[nn.Module]:
@@ -63,9 +64,8 @@ class _Chain(nn.Module):
 
     def __init__(self, modules: list[nn.Module]) -> None:
         super().__init__()
-        kinds = [type(module) for module in modules]
-        middle = kinds.index(nn.BatchNorm2d) if nn.BatchNorm2d in kinds else len(kinds)
-        relus = [nn.ReLU in kinds[:middle], nn.ReLU in kinds[middle:]]
+        before, _, after = "".join(_LETTERS[type(module)] for module in modules).partition("n")
+        relus = ["r" in before, "r" in after]
         self.floors = np.where(relus, 0, -np.inf).astype(np.float32)
         # In tuples, where they stay out of reach of this network's mode.
         self.norm = tuple(_Norm(each) for each in modules if isinstance(each, nn.BatchNorm2d))
@@ -131,8 +131,11 @@ class _ChainFunction(torch.autograd.Function):
         slopes = kernels.transform_gradient(
             _flat(x), _flat(_channels_last(gradient)), _flat(out), *ctx.how
         )
-        weight, bias = torch.from_numpy(slopes) if ctx.needs_input_grad[1] else (None, None)
-        return out, weight, bias, None
+        slope_of = [
+            torch.from_numpy(each) if needed else None
+            for each, needed in zip(slopes, ctx.needs_input_grad[1:3], strict=True)
+        ]
+        return out, *slope_of, None
 
 
 class _MaxPool(nn.Module):

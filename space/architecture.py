@@ -23,9 +23,11 @@ class Conv(Value):
     `kind` "conv" is a plain convolution; "separable" is a depthwise one with this kernel size,
     stride and padding, followed by a 1x1 convolution to `width` channels. `then` names what follows
     in its order, so ("relu", "norm", "dropout") and ("norm", "relu") are different networks and ()
-    is a bare convolution. With `repeats` n the same convolution weights are applied n times, each
-    time followed by a normalisation of its own (statistics differ between the applications). With
-    `residual` each application adds its input to its output.
+    is a bare convolution. Without `norm_scale` the normalisation has a trainable shift alone: a
+    number a channel less, where a convolution or a ReLU and a convolution follow, which can take
+    its place. With `repeats` n the same convolution weights are applied n times, each time followed
+    by a normalisation of its own (statistics differ between the applications). With `residual` each
+    application adds its input to its output.
     """
 
     kind: Literal["conv", "separable"]
@@ -35,6 +37,7 @@ class Conv(Value):
     stride: int = Field(default=1, ge=1, le=8)
     bias: bool = False
     then: tuple[After, ...] = ()
+    norm_scale: bool = True
     residual: bool = False
     repeats: int = Field(default=1, ge=1, le=16)
 

@@ -1,11 +1,11 @@
 """Exact cost of an architecture by closed formula: no tensors, microseconds.
 
 Parameters are trainable ones: convolution weights, biases, and the scale and shift of each
-normalisation. MACs are the multiply-accumulates of the convolutions for one image (half of what
-PyTorch's `FlopCounterMode` reports); normalisation, ReLU and pooling are not counted. The receptive
-field follows r_out = r_in + (k - 1) * j_in, j_out = j_in * s, with j the distance in input pixels
-between neighbouring positions (Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional
-Neural Networks", Distill 2019).
+normalisation (the shift alone without `norm_scale`). MACs are the multiply-accumulates of the
+convolutions for one image (half of what PyTorch's `FlopCounterMode` reports); normalisation, ReLU
+and pooling are not counted. The receptive field follows r_out = r_in + (k - 1) * j_in, j_out = j_in
+* s, with j the distance in input pixels between neighbouring positions (Araujo, Norris and Sim,
+"Computing Receptive Fields of Convolutional Neural Networks", Distill 2019).
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ def layer_costs(architecture: Architecture) -> tuple[LayerCost, ...]:
         if isinstance(layer, Conv):
             weights = _conv_weights(layer, before[0])
             params = weights + layer.bias * layer.width
-            params += 2 * layer.width * repeats * ("norm" in layer.then)
+            params += (1 + layer.norm_scale) * layer.width * repeats * ("norm" in layer.then)
             macs = repeats * weights * after[1] * after[2]
         else:
             params = macs = 0
@@ -106,4 +106,5 @@ def _name(layer: Conv | Pool) -> str:
         parts.append(f"x{layer.repeats} shared")
     if layer.residual:
         parts.append("residual")
-    return ", ".join([" ".join(parts), *layer.then])
+    norm = "norm" if layer.norm_scale else "norm without scale"
+    return ", ".join([" ".join(parts), *(norm if each == "norm" else each for each in layer.then)])

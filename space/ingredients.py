@@ -136,7 +136,12 @@ _ALL = (
     Ingredient(
         "norm",
         "BatchNorm",
-        _of_layers(lambda conv: {"then": tuple(each for each in conv.then if each != "norm")}),
+        _of_layers(
+            lambda conv: {
+                "then": tuple(each for each in conv.then if each != "norm"),
+                "norm_scale": True,
+            }
+        ),
     ),
     Ingredient("pooling", "global average pooling", _without_pooling),
     Ingredient("augmentation", "augmentation", _of_recipe(augmentation=Augmentation())),

@@ -7,6 +7,16 @@ from space.architecture import After, Architecture, Conv, Head, Pool, Shape
 from space.dropout import Dropout
 
 
+class ShiftNorm(nn.BatchNorm2d):
+    """Batch normalisation with a trainable shift; its scale stays 1 and is no parameter."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels)
+        ones = self.weight.detach()
+        del self.weight
+        self.register_buffer("weight", ones)
+
+
 class Block(nn.Module):
     """A convolution with what follows it, applied once or several times with the same weights."""
 
@@ -15,7 +25,7 @@ class Block(nn.Module):
         self.residual = layer.residual
         self.conv = _conv(layer, channels)
         self.after = nn.ModuleList(
-            nn.Sequential(*(_after(kind, layer.width, dropout) for kind in layer.then))
+            nn.Sequential(*(_after(kind, layer, dropout) for kind in layer.then))
             for _ in range(layer.repeats)
         )
 
@@ -64,9 +74,9 @@ def _conv(layer: Conv, channels: int) -> nn.Module:
     return nn.Sequential(spatial, nn.Conv2d(channels, layer.width, 1, bias=layer.bias))
 
 
-def _after(kind: After, width: int, dropout: float) -> nn.Module:
+def _after(kind: After, layer: Conv, dropout: float) -> nn.Module:
     if kind == "norm":
-        return nn.BatchNorm2d(width)
+        return (nn.BatchNorm2d if layer.norm_scale else ShiftNorm)(layer.width)
     return nn.ReLU() if kind == "relu" else Dropout(dropout)
 
 

@@ -157,9 +157,10 @@ def _dimensions(max_params: int) -> dict[str, IntRange | FloatRange | Choice]:
         **{f"transition{n}_width": width for n in (1, 2)},
         **{f"transition{n}_pool": Choice(choices=("max", "average", "stride")) for n in (1, 2)},
         "last_padding": Choice(choices=("valid", "same")),
-        "repeats": IntRange(low=1, high=4),
+        **{f"stage{n}_repeats": IntRange(low=1, high=4, log=True) for n in (1, 2, 3)},
         "residual": Choice(choices=(False, True)),
         "order": Choice(choices=("norm-relu", "relu-norm", "relu")),
+        "norm_scale": Choice(choices=(True, False)),
         "dropout_place": Choice(choices=("nowhere", "everywhere", "after_transition", "last")),
         "head": Choice(choices=heads),
         "optimizer": Choice(choices=("sgd", "adamw")),
@@ -193,7 +194,8 @@ class _Skeleton:
     to keep its size; a pool or stride on a map of one pixel is left out. The very first convolution
     is never depthwise (with one input channel that would be a single filter). In a residual network
     all convolutions of a stage have the width of its first, and additions happen wherever the shape
-    is kept. The last convolution, if repeated, takes the width of its input and is padded.
+    is kept. The last convolution of a stage, if repeated, takes the width of its input and is
+    padded; a strided one and the very first are not repeated.
     """
 
     def __init__(self, params: dict[str, Any]) -> None:
@@ -224,7 +226,8 @@ class _Skeleton:
         params = self.params
         channels, size, _ = self.shape
         kernel_size = params[f"stage{stage}_kernel_size"]
-        repeats = params["repeats"] if last else 1
+        is_repeated = layer == params[f"stage{stage}_depth"] and stride == 1 and self.layers
+        repeats = params[f"stage{stage}_repeats"] if is_repeated else 1
         padding_choice = params["last_padding"] if last else params[f"stage{stage}_padding"]
         same = padding_choice == "same" or kernel_size > size or repeats > 1
         width = params[f"stage{stage}_width{1 if params['residual'] else layer}"]
@@ -239,6 +242,7 @@ class _Skeleton:
                 padding=kernel_size // 2 if same else 0,
                 stride=stride if size > 1 else 1,
                 then=self._then(stage, last=last),
+                norm_scale=params["norm_scale"] or params["order"] == "relu",
                 residual=params["residual"] and keeps_shape,
                 repeats=repeats,
             )

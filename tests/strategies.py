@@ -59,6 +59,7 @@ def convs(draw: st.DrawFn, *, size: int) -> Conv:
         stride=draw(st.integers(1, 3)),
         bias=draw(st.booleans()),
         then=draw(st.sampled_from(ORDERS)),
+        norm_scale=draw(st.booleans()),
     )
 
 
@@ -73,6 +74,7 @@ def shape_keeping_convs(draw: st.DrawFn, *, channels: int) -> Conv:
         padding=kernel_size // 2,
         bias=draw(st.booleans()),
         then=draw(st.sampled_from(ORDERS)),
+        norm_scale=draw(st.booleans()),
         residual=draw(st.booleans()),
         repeats=draw(st.integers(1, 3)),
     )

@@ -318,3 +318,23 @@ def test_dropout_probability_reaches_the_places_the_architecture_names() -> None
     dropouts = {name: m for name, m in network.named_modules() if isinstance(m, Dropout)}
     assert list(dropouts) == ["layer1.after.0.1", "layer3.after.0.0", "layer3.after.1.0"]
     assert {dropout.p for dropout in dropouts.values()} == {0.3}
+
+
+def test_a_normalisation_without_scale_trains_its_shift_alone() -> None:
+    architecture = Architecture(
+        layers=(Conv(kind="conv", width=3, then=("norm", "relu"), norm_scale=False),),
+        head=Head(kind="gap_conv"),
+    )
+    network = build_network(architecture)
+    names = [name for name, _ in network.named_parameters()]
+    assert [name for name in names if ".after." in name] == ["layer1.after.0.0.bias"]
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    network(torch.rand(4, 1, 28, 28)).square().sum().backward()
+    optimizer.step()
+    norm = network.get_submodule("layer1.after.0.0")
+    assert torch.equal(norm.weight, torch.ones(3))  # type: ignore[arg-type]
+    assert norm.bias.abs().min() > 0  # type: ignore[operator,union-attr]
+    again = build_network(architecture)
+    again.load_state_dict(network.state_dict())
+    pixels = torch.rand(2, 1, 28, 28)
+    torch.testing.assert_close(again.eval()(pixels), network.eval()(pixels))

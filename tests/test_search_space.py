@@ -305,12 +305,33 @@ def test_residual_stages_have_one_width_and_add_wherever_the_shape_is_kept() -> 
     assert [conv.kind for conv in convs] == ["conv", *["separable"] * 5]
 
 
-def test_repeats_apply_to_the_last_convolution() -> None:
-    *_, before, last = configuration(_params(repeats=3)).architecture.layers
-    assert isinstance(before, Conv)
-    assert isinstance(last, Conv)
-    assert (before.repeats, last.repeats) == (1, 3)
-    assert (last.width, last.padding) == (before.width, last.kernel_size // 2)
+def _convs(**changes: Any) -> list[Conv]:
+    layers = configuration(_params(**changes)).architecture.layers
+    return [layer for layer in layers if isinstance(layer, Conv)]
+
+
+def test_repeats_apply_to_the_last_convolution_of_a_stage() -> None:
+    convs = _convs(stage1_repeats=2, stage2_repeats=3)
+    assert [conv.repeats for conv in convs] == [1, 2, 1, 1, 3]
+    for last, before in ((convs[1], convs[0]), (convs[4], convs[3])):
+        assert (last.width, last.padding) == (before.width, last.kernel_size // 2)
+
+
+def test_the_very_first_convolution_and_strided_ones_are_not_repeated() -> None:
+    assert [conv.repeats for conv in _convs(stage1_depth=1, stage1_repeats=4)] == [1] * 4
+    strided = _convs(stage1_repeats=4, transition1_pool="stride")
+    assert [(conv.repeats, conv.stride) for conv in strided[:2]] == [(1, 1), (1, 2)]
+
+
+def test_normalisations_have_the_scale_drawn() -> None:
+    with_scale, without = _params(), _params(norm_scale=False)
+    assert all(conv.norm_scale for conv in _convs())
+    assert not any(conv.norm_scale for conv in _convs(norm_scale=False))
+    saved = sum(conv.width for conv in _convs())
+    costs = [footprint(configuration(each).architecture).params for each in (with_scale, without)]
+    assert costs[0] - costs[1] == saved
+    # Without a normalisation both draws are the same network.
+    assert _convs(order="relu", norm_scale=False) == _convs(order="relu")
 
 
 @pytest.mark.parametrize(

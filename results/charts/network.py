@@ -103,7 +103,8 @@ class _Drawing:
             name, after = f"{kind} pooling {layer.size}x{layer.size}", ""
         else:
             name = f"{_NAMES[layer.kind]} {layer.kernel_size}x{layer.kernel_size}"
-            after = ", ".join(_AFTER[each] for each in layer.then)
+            norm = {} if layer.norm_scale else {"norm": "BatchNorm without scale"}
+            after = ", ".join((_AFTER | norm)[each] for each in layer.then)
             if layer.stride > 1:
                 name += f", stride {layer.stride}"
             if layer.repeats > 1:
