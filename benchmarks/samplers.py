@@ -1,0 +1,169 @@
+"""Which sampler finds the best configuration from the same number of trained epochs.
+
+    python benchmarks/samplers.py benchmarks/curves-mnist.csv
+
+Trainings are replaced by a surrogate: boosted trees fitted to recorded trials, from what was drawn
+and what their networks cost to the logarithm of the sustained error, plus the scatter of a training
+that the trees do not explain. Everything else is as in a search: draws over the budget are refused
+and told so, every trial is trained to its end. The score of a study after so many epochs is the
+error that the surrogate expects (without scatter) of the trial that came out best.
+
+How well the surrogate knows what it was not fitted to is printed first, as the share of variance
+that it explains of a tenth of the trials that it has not seen. What a sampler finds where no trial
+was recorded is the surrogate's word and nobody's measurement.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.trial import TrialState
+from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.model_selection import cross_val_predict
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # of this checkout, installed or not
+
+from benchmarks.curves import Curve, read_curves
+from results.record import BUDGET_CONSTRAINT
+from results.settings import StudySettings
+from search.strategy import SAMPLERS, make_sampler
+from space import Footprint, SearchSpace, configuration, footprint
+
+FOLDS = 10
+LEAST_ERROR = 0.05
+"""Percent: where the logarithm of errors ends."""
+
+
+class Surrogate:
+    """Expects the sustained error of a configuration, in percent; fitted to recorded trials."""
+
+    def __init__(self, curves: Sequence[Curve], settings: StudySettings) -> None:
+        self._space = settings.space
+        table = self._table([(each.drawn, each.params, each.macs) for each in curves])
+        errors = [100 - settings.sustained(list(each.accuracies)) for each in curves]
+        target = np.log(np.maximum(errors, LEAST_ERROR))
+        self._trees = _trees()
+        unseen = cross_val_predict(_trees(), table, target, cv=FOLDS)
+        self.scatter = float(np.std(target - unseen))
+        self.explained = 1 - self.scatter**2 / float(np.var(target))
+        self._trees.fit(table, target)
+
+    def log_error(self, drawn: dict[str, Any], cost: Footprint) -> float:
+        """The natural logarithm of the error in percent that it expects."""
+        return float(self._trees.predict(self._table([(drawn, cost.params, cost.macs)]))[0])
+
+    def _table(self, rows: Sequence[tuple[dict[str, Any], int, int]]) -> pd.DataFrame:
+        """A row a configuration; choices as categories, each with all its levels."""
+        table = pd.DataFrame([drawn for drawn, *_ in rows])
+        for name, dimension in self._space.dimensions.items():
+            if choices := getattr(dimension, "choices", None):
+                table[name] = pd.Categorical(table[name], categories=choices)
+        table["params"] = np.log([params for _, params, _ in rows])
+        table["macs"] = np.log([macs for *_, macs in rows])
+        return table
+
+
+def _trees() -> HistGradientBoostingRegressor:
+    return HistGradientBoostingRegressor(
+        max_iter=200, learning_rate=0.05, min_samples_leaf=5, categorical_features="from_dtype"
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """Of some studies with a sampler: error in percent that is expected of the best trial, mean
+    and standard deviation, after each of `at` trained trials; feasible draws in percent."""
+
+    name: str
+    errors: tuple[tuple[float, float], ...]
+    feasible: float
+
+
+def search(
+    name: str, surrogate: Surrogate, settings: StudySettings, trials: int, seed: int
+) -> tuple[list[float], int]:
+    """The expected error of the best trial after each trained one, and how many were drawn."""
+    study = optuna.create_study(
+        study_name="search", direction="maximize", sampler=make_sampler(name, seed)
+    )
+    scatter = np.random.default_rng(seed)
+    found: list[float] = []
+    best = (-np.inf, np.inf)
+    while len(found) < trials:
+        trial = study.ask()
+        drawn = settings.space.draw(trial)
+        cost = footprint(configuration(drawn).architecture)
+        excess = cost.params - settings.max_params + 1
+        trial.set_constraint(BUDGET_CONSTRAINT, excess)
+        if excess > 0:
+            study.tell(trial, state=TrialState.PRUNED)
+            continue
+        expected = surrogate.log_error(drawn, cost)
+        measured = 100 - float(np.exp(expected + scatter.normal(0, surrogate.scatter)))
+        study.tell(trial, settings.score(measured, cost.params))
+        best = max(best, (measured, float(np.exp(expected))))
+        found.append(best[1])
+    return found, len(study.get_trials(deepcopy=False))
+
+
+def measure(
+    name: str,
+    surrogate: Surrogate,
+    settings: StudySettings,
+    at: Sequence[int],
+    seeds: int,
+) -> Row:
+    """Several studies with a sampler, from the seeds 0, 1, ..."""
+    found = [search(name, surrogate, settings, max(at), seed) for seed in range(seeds)]
+    errors = []
+    for count in at:
+        values = [curve[count - 1] for curve, _ in found]
+        errors.append((statistics.mean(values), statistics.stdev(values) if seeds > 1 else 0.0))
+    draws = sum(drawn for _, drawn in found)
+    return Row(name, tuple(errors), 100 * seeds * max(at) / draws)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description="What samplers find, on a surrogate fitted to recorded trials."
+    )
+    parser.add_argument("files", type=Path, nargs="+", help="as benchmarks/curves.py writes them")
+    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=["tpe", "random"])
+    parser.add_argument("--at", type=int, nargs="+", default=[25, 50, 100, 200], help="trials")
+    parser.add_argument("--seeds", type=int, default=10, help="studies of each sampler")
+    parser.add_argument("--max-params", type=int, default=10_000, help="parameter budget")
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    curves = [each for file in options.files for each in read_curves(file)]
+    if len(curves) < 2 * FOLDS:
+        parser.error(f"{len(curves)} trials are too few to fit anything to")
+    settings = StudySettings(
+        dataset="mnist",
+        space=SearchSpace.for_budget(options.max_params),
+        epochs=len(curves[0].accuracies),
+    )
+    surrogate = Surrogate(curves, settings)
+    sys.stdout.write(
+        f"surrogate of {len(curves)} trials: explains {100 * surrogate.explained:.0f}% of the "
+        f"variance of log error of unseen trials, scatter {surrogate.scatter:.2f}\n"
+        f"expected error of the best, percent, mean ± standard deviation of {options.seeds}\n"
+        f"{'sampler':10}"
+        + "".join(f"{f'{count * settings.epochs} epochs':>16}" for count in options.at)
+        + f"{'feasible':>11}\n"
+    )
+    for name in options.samplers:
+        row = measure(name, surrogate, settings, options.at, options.seeds)
+        cells = "".join(f"{mean:>9.3f} ± {sd:.3f}"[-16:].rjust(16) for mean, sd in row.errors)
+        sys.stdout.write(f"{row.name:10}{cells}{row.feasible:>10.0f}%\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
