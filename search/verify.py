@@ -95,7 +95,9 @@ def exported_in(folder: Path) -> list[Path]:
         raise NasSearchError(f"{folder} is not a folder: name one that nas-search export wrote")
     if any((folder / name).exists() for name in (CONFIG, WEIGHTS)):
         return [folder]
-    found = sorted(path.parent for path in folder.rglob(WEIGHTS))
+    inside = [path.parent.relative_to(folder) for path in folder.rglob(WEIGHTS)]
+    # What an export was writing when it was killed begins with a dot.
+    found = sorted(folder / each for each in inside if not each.name.startswith("."))
     if not found:
         raise NasSearchError(f"{folder} has no model: nas-search export writes {WEIGHTS} into it")
     return found

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from results.models.loading import load_exported, open_model
+from results.models.promise import read_promise
 from space import Architecture, Conv, Head, Layer, Pool
 from space.network import build_network
 from tests.fuzzing import (
@@ -70,6 +71,21 @@ def test_config_json(exported: Path, copy: Path, data: st.DataObject) -> None:
     shutil.copy(exported / "model.safetensors", copy)
     answer_of("config.json", lambda: load_exported(copy))
     answer_of("config.json", lambda: logits(copy))
+
+
+@fuzzed(100)
+@given(data=st.data())
+def test_cards(exported: Path, copy: Path, data: st.DataObject) -> None:
+    """What is promised is read from any card, with what config.json says."""
+    shutil.copy(exported / "config.json", copy)
+    card = (exported / "README.md").read_bytes()
+    repeated = st.sampled_from([b"Confirmed over 3 seeds: ", b"| `a` | ", b"**9.9%** mean "])
+    changed = data.draw(
+        st.one_of(mutated_bytes(card, heads=len(card)), repeated.map(lambda each: each * 30_000))
+    )
+    (copy / "README.md").write_bytes(changed)
+    found = answer_of("README.md", lambda: read_promise(copy))
+    assert found is None or found.accuracies["model.safetensors"] >= 99.45
 
 
 @fuzzed(100)

@@ -10,11 +10,13 @@ from results.models.loading import ExportedConfig, read_config, read_file
 
 MOST_CARD_BYTES = 1_000_000
 
-_PARAMS = re.compile(r"\*\*([\d,]+) trainable parameters\*\*")
-_WEIGHTS = re.compile(r"classify \*\*(\d+\.\d+)%\*\*|Test accuracy (\d+\.\d+)%\.$", re.MULTILINE)
-_FILE = re.compile(r"^\| `([^`]+)` \|.*\| (\d+\.\d+)% \|", re.MULTILINE)
+_PERCENT = r"(\d{1,3}\.\d{1,4})%"
+_PARAMS = re.compile(r"\*\*(\d[\d,]{0,12}) trainable parameters\*\*")
+_WEIGHTS = re.compile(rf"classify \*\*{_PERCENT}\*\*|Test accuracy {_PERCENT}\.$", re.MULTILINE)
+_FILE = re.compile(rf"^\| `([^`\n]{1, 100})` \|.*\| {_PERCENT} \|", re.MULTILINE)
 _CONFIRMED = re.compile(
-    r"Confirmed over (\d+) seeds?: .*?mean (\d+\.\d+)%.*?worst seed (\d+\.\d+)%"
+    rf"Confirmed over (\d{{1,4}}) seeds?: "
+    rf"[^%\n]{{0,99}}mean {_PERCENT}[^%\n]{{0,99}}worst seed {_PERCENT}"
 )
 """As `results.models.card` writes them; a card has two decimals of every accuracy."""
 
@@ -53,7 +55,9 @@ def read_promise(folder: Path) -> Promise:
     accuracies = _accuracies(card, config)
     strange = [name for name in accuracies if Path(name).name != name]
     if strange:
-        raise NasSearchError(f"{folder} promises something of {strange[0]!r}, which is not in it")
+        raise NasSearchError(
+            f"{folder} promises something of {strange[0][:100]!r}, which is not in it"
+        )
     if not params or WEIGHTS not in accuracies or config.dataset is None:
         raise NasSearchError(
             f"neither {CARD} nor {CONFIG} in {folder} says how large or how accurate the network "
