@@ -13,7 +13,7 @@ MOST_CARD_BYTES = 1_000_000
 _PERCENT = r"(\d{1,3}\.\d{1,4})%"
 _PARAMS = re.compile(r"\*\*(\d[\d,]{0,12}) trainable parameters\*\*")
 _WEIGHTS = re.compile(rf"classify \*\*{_PERCENT}\*\*|Test accuracy {_PERCENT}\.$", re.MULTILINE)
-_FILE = re.compile(rf"^\| `([^`\n]{1, 100})` \|.*\| {_PERCENT} \|", re.MULTILINE)
+_FILE = re.compile(rf"^\| `([^`\n]{{1,99}})` \|.*\| {_PERCENT} \|", re.MULTILINE)
 _CONFIRMED = re.compile(
     rf"Confirmed over (\d{{1,4}}) seeds?: "
     rf"[^%\n]{{0,99}}mean {_PERCENT}[^%\n]{{0,99}}worst seed {_PERCENT}"
