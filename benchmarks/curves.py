@@ -4,8 +4,9 @@
         --study curves --out runs
     python benchmarks/curves.py --study curves --out runs benchmarks/curves-mnist.csv
 
-The file has a row a trial that was trained to its end: its parameters as drawn, what it costs, and
-its validation accuracy after each epoch, in percent.
+The file has a row a trial: its parameters as drawn, what its network costs, and its validation
+accuracy after each epoch, in percent. A training that diverged has the accuracy of chance in the
+epochs that it did not reach, and stays: what explodes is part of what a search meets.
 """
 
 import argparse
@@ -15,13 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # of this checkout, installed or not
 
+from results.errors import NasSearchError
 from results.record import TrialRecord, records
 from results.storage import settings_of
 from search.options import open_study
+
+CHANCE = 10.0
+"""Percent."""
 
 _EPOCH = "epoch"
 _DRAWN = "param"
@@ -29,7 +35,7 @@ _DRAWN = "param"
 
 @dataclass(frozen=True)
 class Curve:
-    """A configuration that was trained to its end.
+    """A configuration that was trained as long as it can be.
 
     `number` of its trial; `params` and `macs` of its network; `seconds` of one epoch, measured;
     `accuracies` after each epoch in percent; `drawn`: the parameters of the search space.
@@ -43,16 +49,28 @@ class Curve:
     drawn: dict[str, Any]
 
 
-def curve_of(record: TrialRecord) -> Curve:
-    """What a complete trial tells."""
+def curves_of(study: optuna.Study) -> list[Curve]:
+    """Of all trained trials. Raises NasSearchError if one was stopped early."""
+    epochs = settings_of(study).epochs
+    trained = [each for each in records(study) if each.was_trained]
+    if stopped := [each for each in trained if each.was_stopped]:
+        raise NasSearchError(
+            f"{stopped[0].title} was stopped early: record curves with --pruner none"
+        )
+    return [curve_of(each, epochs) for each in trained if each.history]
+
+
+def curve_of(record: TrialRecord, epochs: int) -> Curve:
+    """What a trial tells."""
     history = record.history
+    accuracies = [each.accuracy for each in history if each.loss is not None]
     seconds = sum(each.train_seconds + each.evaluation_seconds for each in history)
     return Curve(
         number=record.number,
         params=record.params,
         macs=record.macs,
         seconds=seconds / len(history),
-        accuracies=tuple(each.accuracy for each in history),
+        accuracies=(*accuracies, *[CHANCE] * (epochs - len(accuracies))),
         drawn=record.parameters,
     )
 
@@ -75,9 +93,13 @@ def write_curves(path: Path, curves: Iterable[Curve]) -> None:
     pd.DataFrame(rows).to_csv(path, index=False)
 
 
-def read_curves(path: Path) -> list[Curve]:
-    frame = pd.read_csv(path)
-    return [_curve(row) for row in frame.to_dict("records")]
+def read_curves(*paths: Path) -> list[Curve]:
+    """Of several files, which have to have the same epochs and parameters. Raises ValueError."""
+    frames = [pd.read_csv(path) for path in paths]
+    for path, frame in zip(paths, frames, strict=True):
+        if list(frame.columns) != list(frames[0].columns):
+            raise ValueError(f"{path} has other epochs or parameters than {paths[0]}")
+    return [_curve(row) for frame in frames for row in frame.to_dict("records")]
 
 
 def _curve(row: dict[Any, Any]) -> Curve:
@@ -104,11 +126,7 @@ def main() -> None:
     options = parser.parse_args()
     study = open_study(options.study, options.storage, options.out)
     epochs = settings_of(study).epochs
-    curves = [
-        curve_of(each)
-        for each in records(study)
-        if each.state == "complete" and len(each.history) == epochs
-    ]
+    curves = curves_of(study)
     write_curves(options.file, curves)
     sys.stdout.write(f"{len(curves)} curves of {epochs} epochs in {options.file}\n")
 

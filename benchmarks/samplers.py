@@ -2,11 +2,12 @@
 
     python benchmarks/samplers.py benchmarks/curves-mnist.csv
 
-Trainings are replaced by a surrogate: boosted trees fitted to recorded trials, from what was drawn
-and what their networks cost to the logarithm of the sustained error, plus the scatter of a training
-that the trees do not explain. Everything else is as in a search: draws over the budget are refused
-and told so, every trial is trained to its end. The score of a study after so many epochs is the
-error that the surrogate expects (without scatter) of the trial that came out best.
+Trainings are replaced by a surrogate: boosted trees (scikit-learn, which nas-search[test] brings)
+fitted to recorded trials, from what was drawn and what their networks cost to the logarithm of the
+sustained error, plus the scatter of a training that the trees do not explain. Everything else is as
+in a search: draws over the budget are refused and told so, every trial is trained to its end. The
+score of a study after so many epochs is the error that the surrogate expects (without scatter) of
+the trial that came out best.
 
 How well the surrogate knows what it was not fitted to is printed first, as the share of variance
 that it explains of a tenth of the trials that it has not seen. What a sampler finds where no trial
@@ -141,7 +142,10 @@ def main() -> None:
     parser.add_argument("--max-params", type=int, default=10_000, help="parameter budget")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    curves = [each for file in options.files for each in read_curves(file)]
+    try:
+        curves = read_curves(*options.files)
+    except ValueError as error:
+        parser.error(str(error))
     if len(curves) < 2 * FOLDS:
         parser.error(f"{len(curves)} trials are too few to fit anything to")
     settings = StudySettings(

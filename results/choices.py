@@ -80,15 +80,20 @@ def level_words(name: str, value: Any) -> str:
 
 def _effective_names(parameters: dict[str, Any]) -> Iterator[str]:
     stages = [n for n in range(1, len(DEPTHS) + 1) if parameters[f"stage{n}_depth"] > 0]
+    # In studies made before every stage had its own, only the last convolution was repeated.
+    is_of_one_repeats = "repeats" in parameters
     for stage in range(1, len(DEPTHS) + 1):
         yield f"stage{stage}_depth"
     for stage in stages:
         depth, is_last = parameters[f"stage{stage}_depth"], stage == stages[-1]
         strided = not is_last and parameters[f"transition{stage}_pool"] == "stride"
         can_repeat = not strided and depth > (stage == 1)  # nor is the very first convolution
-        repeated = can_repeat and parameters[f"stage{stage}_repeats"] > 1
+        name = f"stage{stage}_repeats"
+        if is_of_one_repeats:
+            can_repeat, name = is_last, "repeats"
+        repeated = can_repeat and parameters[name] > 1
         if can_repeat:
-            yield f"stage{stage}_repeats"
+            yield name
         # A repeated convolution takes the width of its input.
         own_widths = depth - repeated
         if own_widths:
@@ -107,7 +112,7 @@ def _effective_names(parameters: dict[str, Any]) -> Iterator[str]:
                 yield f"transition{stage}_width"
         if is_last and not repeated:
             yield "last_padding"
-    if parameters["order"] != "relu":
+    if parameters["order"] != "relu" and "norm_scale" in parameters:
         yield "norm_scale"
     if parameters["dropout_place"] != "nowhere":
         yield "dropout"
@@ -158,6 +163,7 @@ _OF_A_PART = {
 
 _CHOICES = {
     "last_padding": "last convolution: padding",
+    "repeats": "last convolution: times applied",
     "residual": "residual connections",
     "order": "order of BatchNorm and ReLU",
     "norm_scale": "BatchNorm: trainable scale",

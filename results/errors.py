@@ -32,3 +32,7 @@ def refuses_foreign_rows(read: Callable[P, T]) -> Callable[P, T]:
             raise changed("a row", f"{type(error).__name__}: {lines[0][:200]}") from error
 
     return reading
+
+
+class NoStudyError(NasSearchError):
+    """There is no study, or no search, to take anything from."""

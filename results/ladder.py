@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from math import sqrt
 
+from results.errors import NasSearchError
 from results.record import Given, TrialRecord, given_runs
+from results.settings import Goal
 from space import Configuration, footprint
-from space.ingredients import Ingredient, ingredients, with_only
+from space.ingredients import RULES, Ingredient, ingredients, with_only
 
 PLAIN = "plain"
 """The name of the configuration without any ingredient."""
@@ -144,16 +146,22 @@ def climb(
     return ladder(removals, lacking)
 
 
-def furthest(
-    configuration: Configuration, max_params: int, records: Sequence[TrialRecord]
-) -> Ladder:
+def furthest(goal: Goal, max_params: int, records: Sequence[TrialRecord]) -> Ladder:
     """The ladder that has come furthest; of equals that with more seeds.
 
     How many were asked for is not stored: a finished ladder may be on its way to more of them.
+    Raises NasSearchError if its rungs were made by other rules.
     """
+    if goal.rules != RULES:
+        raise NasSearchError(
+            f"the rungs of the drill-down to {goal.title} were made by an earlier nas-search "
+            f"(rules {goal.rules}, now {RULES}): look at it with that one, or run it anew"
+        )
     given = (Given.of(each.attributes) for each in records)
     asked = 1 + max((each.seed for each in given if each), default=0)
-    ladders = [climb(configuration, max_params, 1 + n, records) for n in reversed(range(asked))]
+    ladders = [
+        climb(goal.configuration, max_params, 1 + n, records) for n in reversed(range(asked))
+    ]
     return max(ladders, key=lambda each: (not each.missing, len(each.rungs)))
 
 

@@ -146,8 +146,6 @@ def verified_table(outcomes: "Sequence[Verified]") -> None:
     """Prints, for each file of each folder, what its card promises and what was measured."""
     from rich.table import Table
 
-    from results.models.verified import keeps
-
     table = Table("folder", box=None, padding=(0, 2, 0, 0))
     table.add_column("file", no_wrap=True)
     for name in ("parameters", "promised", "measured", "holds"):
@@ -162,16 +160,20 @@ def verified_table(outcomes: "Sequence[Verified]") -> None:
                 f"{each.params:,}",
                 f"{promised:.2f}%",
                 "not measured" if value is None else f"{value:.2f}%",
-                "" if value is None else "yes" if keeps(promised, value) else "no",
+                "" if value is None else "yes" if each.keeps(promised, value) else "no",
             )
     _console().print(table, soft_wrap=True)
     for each in outcomes:
         said, last = each.promise and each.promise.confirmed, each.over_seeds
-        if said and last:
+        if said:
             _console().print(
-                f"{each.folder}: {said.seeds} seeds, sustained accuracy promised {said.mean:.2f}% "
-                f"(worst {said.worst:.2f}%), last epoch measured {last.mean:.2f}% "
-                f"(worst {last.worst:.2f}%)",
+                f"{each.folder}: sustained accuracy of {said.seeds} seeds, {said.mean:.2f}% (worst "
+                f"{said.worst:.2f}%) promised: "
+                + (
+                    f"their weights have {last.mean:.2f}% (worst {last.worst:.2f}%)"
+                    if last
+                    else "not checked, as the weights of all seeds are not there (export --seeds)"
+                ),
                 soft_wrap=True,
             )
 

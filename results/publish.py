@@ -46,7 +46,7 @@ def publish(study: "optuna.Study") -> None:
     if settings.protocol == "published":
         note = replay_markdown(replayed(trials), settings)
     elif goal := settings.goal:
-        ladder = furthest(goal.configuration, settings.max_params, trials)
+        ladder = furthest(goal, settings.max_params, trials)
         note = ladder_note(goal.title, ladder, settings)
     else:
         note = leaderboard(trials, runs, settings)

@@ -8,9 +8,9 @@ from results.errors import NasSearchError
 from space import Configuration, SearchSpace, Value
 from space.value import one_line
 
-FORMAT = 2
+FORMAT = 3
 """Version of what is stored in a study. A study with a higher one is refused. Since 2 trials can
-come with their configuration."""
+come with their configuration, since 3 normalisations can be without a scale."""
 
 SETTINGS_KEY = "settings"
 
@@ -26,6 +26,8 @@ class Goal(Value):
 
     title: str
     configuration: Configuration
+    rules: int = 1
+    """Which rules made its rungs (`space.ingredients.RULES`)."""
 
 
 class StudySettings(Value):

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from filelock import FileLock
 
-from results.errors import NasSearchError, refuses_foreign_rows
+from results.errors import NasSearchError, NoStudyError, refuses_foreign_rows
 from results.patience import Patience
 from results.settings import SETTINGS_KEY, StudySettings
 from results.storage_url import parse_url, shown_url
@@ -77,7 +77,7 @@ def open_storage(
     if is_file and path.name == ":memory:":
         raise NasSearchError("--storage names no file: an in-memory database can't be shared")
     if is_file and not create and not path.is_file():
-        raise NasSearchError(
+        raise NoStudyError(
             f"no studies in {path}: run nas-search first, or name its place with --out or --storage"
         )
     # Heartbeats, their callback and metric names are what Optuna calls experimental.
@@ -192,11 +192,11 @@ def load_study(
         if SETTINGS_KEY in each.user_attrs
     }
     if not studies:
-        raise NasSearchError("no studies of nas-search here yet: run nas-search first")
+        raise NoStudyError("no studies of nas-search here yet: run nas-search first")
     if name is None:
         eligible = [each for each in studies if not of_search or _is_search(studies[each])]
         if not eligible:
-            raise NasSearchError(
+            raise NoStudyError(
                 "no search here yet: run nas-search first, or name another study with --study"
             )
         # By number: the clocks of several machines differ.

@@ -82,7 +82,7 @@ def trials(study: str | None, storage: str | None, out: Path, style: str) -> Non
 @click.option(
     "--seeds",
     is_flag=True,
-    help="Also the weights of all confirmation seeds: nas-search verify can recompute their mean.",
+    help="Also the weights of all confirmation seeds, for nas-search verify.",
 )
 @click.option("--fold", is_flag=True, help="Also with BatchNorm folded into the convolutions.")
 @click.option("--int8", is_flag=True, help="Also quantised to 8 bits, as ONNX.")
@@ -308,8 +308,10 @@ def verify(folders: tuple[Path, ...], data_dir: Path | None, trust: bool, as_jso
     from search.verify import exported_in
     from search.verify import verify as verify_folder
 
-    every = [found for folder in folders for found in exported_in(folder)]
-    outcomes = [verify_folder(each, data_dir, say, trusted=trust) for each in every]
+    outcomes = []
+    for each in (found for folder in folders for found in exported_in(folder)):
+        say(f"measuring {each} ...")
+        outcomes.append(verify_folder(each, data_dir, say, trusted=trust))
     if as_json:
         click.echo(json.dumps([each.described() for each in outcomes], indent=2))
     else:

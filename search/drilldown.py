@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from results.errors import NasSearchError
+from results.errors import NasSearchError, NoStudyError
 from search.options import (
     BUDGET,
     MOST_SEEDS,
@@ -119,9 +119,10 @@ def _plan(trial: int | None, choice: str, known: str | None, **options: Any) -> 
     from search.data import find
     from search.progress import say
     from space import SearchSpace, footprint
+    from space.ingredients import RULES
 
     if known is not None:
-        goal = Goal(title=known, configuration=_known(known))
+        goal = Goal(title=known, configuration=_known(known), rules=RULES)
         data = find(options["dataset"], options["data_dir"], say)
         params = footprint(goal.configuration.architecture).params
         space = SearchSpace.for_budget(max(BUDGET, params + 1))
@@ -167,11 +168,12 @@ def _of_a_study(trial: int | None, choice: str, **options: Any) -> "tuple[Goal, 
     from results.selection import choose
     from results.settings import Goal
     from results.storage import settings_of
+    from space.ingredients import RULES
 
     named = [options[name] for name in ("study", "storage", "out")]
     try:
         opened = open_study(*named, of_search=True)
-    except NasSearchError as error:
+    except NoStudyError as error:
         raise NasSearchError(f"{error}; with --from ID no search is needed") from None
     settings = settings_of(opened)
     if settings.trials == "given":
@@ -181,7 +183,7 @@ def _of_a_study(trial: int | None, choice: str, **options: Any) -> "tuple[Goal, 
     chosen: Any = choice if trial is None else trial
     record = choose(records(opened), settings, chosen)
     title = f"{opened.study_name}, {record.title}"
-    return Goal(title=title, configuration=record.configuration), settings
+    return Goal(title=title, configuration=record.configuration, rules=RULES), settings
 
 
 def _explain(plan: "Plan", goal: "Goal", seeds: int) -> None:

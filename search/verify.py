@@ -4,6 +4,7 @@ Run as a module it prints one JSON object; `nas-search export` starts it so in a
 """
 
 import copy
+import hashlib
 import json
 import subprocess
 import sys
@@ -19,15 +20,23 @@ from torch import nn
 from results.errors import NasSearchError
 from results.models.c_program import c_compiler
 from results.models.files import (
+    CARD,
     CONFIG,
     FLOAT_FORMS,
+    FORMS,
     HEADER,
-    INTEGER_FORMS,
     WEIGHTS,
     onnx_is_installed,
     seed_of,
 )
-from results.models.loading import PROGRAM_FORMS, Model, load_exported, open_model
+from results.models.loading import (
+    MOST_BYTES,
+    PROGRAM_FORMS,
+    Model,
+    load_exported,
+    open_model,
+    read_file,
+)
 from results.models.promise import read_promise
 from results.models.verified import Verified
 from search.data import DatasetName, DataSource, Digits, Examples, find
@@ -64,7 +73,7 @@ def measure(folder: Path, test: Examples) -> Measured:
     params, macs = count(network.network)
     models = {
         name: open_model(folder / name, trusted=True)
-        for name in (*FLOAT_FORMS, *INTEGER_FORMS, *_seeds_in(folder))
+        for name in (*FORMS, *_seeds_in(folder))
         if (folder / name).exists() and (name != HEADER or c_compiler())
     }
     pixels = test.batch(torch.arange(min(COMPARED, len(test))))[0].unsqueeze(1).float() / 255
@@ -87,20 +96,14 @@ def _seeds_in(folder: Path) -> list[str]:
 
 
 def exported_in(folder: Path) -> list[Path]:
-    """The folder itself if an export wrote it, else those in it, at any depth.
-
-    Raises NasSearchError if there is none.
-    """
-    if not folder.is_dir():
-        raise NasSearchError(f"{folder} is not a folder: name one that nas-search export wrote")
-    if any((folder / name).exists() for name in (CONFIG, WEIGHTS)):
-        return [folder]
-    inside = [path.parent.relative_to(folder) for path in folder.rglob(WEIGHTS)]
+    """The folder itself if an export wrote it, or if there is none in it; else those in it."""
+    inside = {
+        *(path.parent for path in folder.rglob(WEIGHTS)),
+        *(path.parent for path in folder.rglob(CONFIG) if (path.parent / CARD).exists()),
+    }
     # What an export was writing when it was killed begins with a dot.
-    found = sorted(folder / each for each in inside if not each.name.startswith("."))
-    if not found:
-        raise NasSearchError(f"{folder} has no model: nas-search export writes {WEIGHTS} into it")
-    return found
+    found = sorted(each for each in inside if not each.name.startswith("."))
+    return [folder] if folder in found or not found else found
 
 
 def verify(
@@ -111,7 +114,9 @@ def verify(
     `trusted`: whether its programs may be run.
     """
     try:
+        _refuse_if_empty(folder)
         promise = read_promise(folder)
+        _refuse_copies(folder)
         test = _test_images(promise.dataset, data_dir, warn)
         params, _ = count(load_exported(folder)[0].network)
         accuracies = {
@@ -122,16 +127,33 @@ def verify(
         }
     except NasSearchError as error:
         return Verified(folder, error=str(error))
-    return Verified(folder, promise, params, accuracies)
+    return Verified(folder, promise, params, len(test), accuracies)
+
+
+def _refuse_if_empty(folder: Path) -> None:
+    if not folder.is_dir():
+        raise NasSearchError("not a folder: name one that nas-search export wrote")
+    if not (folder / CONFIG).exists():
+        raise NasSearchError(f"no model in it: nas-search export writes {CONFIG} and {WEIGHTS}")
+
+
+def _refuse_copies(folder: Path) -> None:
+    """Raises NasSearchError if the weights of two seeds are the same."""
+    names = [WEIGHTS, *_seeds_in(folder)]
+    first: dict[str, str] = {}
+    for name in names:
+        digest = hashlib.sha256(read_file(folder / name, MOST_BYTES)).hexdigest()
+        if digest in first:
+            raise NasSearchError(f"{name} has the same weights as {first[digest]}")
+        first[digest] = name
 
 
 def _test_images(dataset: str, data_dir: Path | None, warn: Callable[[str], None]) -> Examples:
     for name in get_args(DatasetName):
         if name == dataset:
             return _loaded(find(name, data_dir, warn)).test
-    raise NasSearchError(
-        f"nothing is known of the dataset {dataset!r}; there are {', '.join(get_args(DatasetName))}"
-    )
+    known = ", ".join(get_args(DatasetName))
+    raise NasSearchError(f"nothing is known of the dataset {dataset[:99]!r}; there are {known}")
 
 
 @cache
@@ -140,7 +162,7 @@ def _loaded(data: DataSource) -> Digits:
 
 
 def _can_measure(path: Path, trusted: bool) -> bool:
-    runs = {".onnx": onnx_is_installed, ".h": c_compiler}
+    runs = {".onnx": lambda: onnx_is_installed(to_write=False), ".h": c_compiler}
     allowed = trusted or path.suffix not in PROGRAM_FORMS
     return allowed and bool(runs.get(path.suffix, lambda: True)())
 

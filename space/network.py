@@ -14,7 +14,7 @@ class ShiftNorm(nn.BatchNorm2d):
         super().__init__(channels)
         ones = self.weight.detach()
         del self.weight
-        self.register_buffer("weight", ones)
+        self.register_buffer("weight", ones, persistent=False)
 
 
 class Block(nn.Module):

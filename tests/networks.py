@@ -5,7 +5,7 @@ from torch import nn
 
 from results.models.pixels import Normalisation, PixelNetwork
 from space import Architecture, Conv, Head, Pool
-from space.network import build_network
+from space.network import ShiftNorm, build_network
 
 NORMALISATION = Normalisation(0.1307, 0.3081)
 
@@ -30,6 +30,22 @@ EVERY_OP = {
             Conv(kind="separable", width=8, padding=1, then=("relu", "norm"), repeats=2),
         ),
         head=Head(kind="conv_gap"),
+    ),
+    "norms without scale": Architecture(
+        layers=(
+            Conv(kind="conv", width=6, padding=1, then=("norm", "relu"), norm_scale=False),
+            Conv(
+                kind="separable",
+                width=6,
+                padding=1,
+                then=("norm", "relu"),
+                norm_scale=False,
+                residual=True,
+                repeats=2,
+            ),
+            Conv(kind="conv", width=5, stride=2, then=("relu", "norm"), norm_scale=False),
+        ),
+        head=Head(kind="gap_conv"),
     ),
     "repeats without residual, bare norm, full_conv": Architecture(
         layers=(
@@ -58,9 +74,10 @@ def trained_like(
             if isinstance(norm, nn.BatchNorm2d):
                 norm.running_mean.normal_(0, 0.3)
                 norm.running_var.uniform_(0.05, 2)
-                nn.init.normal_(norm.weight, 0.6, 0.7)
                 nn.init.normal_(norm.bias, 0, 0.4)
-                norm.weight.data[0] = 0
+                if not isinstance(norm, ShiftNorm):
+                    nn.init.normal_(norm.weight, 0.6, 0.7)
+                    norm.weight.data[0] = 0
                 norm.momentum = 1
     model = PixelNetwork(network, NORMALISATION)
     if pixels is not None:

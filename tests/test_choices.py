@@ -55,6 +55,22 @@ def test_a_plain_baseline() -> None:
     assert "dropout" not in effective(BASELINES["plain-wide"])
 
 
+def test_studies_made_before_every_stage_had_its_own_repeats() -> None:
+    """Only the last convolution was repeated, and normalisations had a scale."""
+    own = {f"stage{stage}_repeats" for stage in (1, 2, 3)} | {"norm_scale"}
+    older = {name: value for name, value in BASELINES["1.3"].items() if name not in own}
+    once, twice = effective(older | {"repeats": 1}), effective(older | {"repeats": 2})
+    assert once["repeats"] == 1
+    assert own.isdisjoint(once)
+    assert once.keys() - twice.keys() == {"stage2_width3", "last_padding"}
+    dimensions = {name: each for name, each in SPACE.dimensions.items() if name not in own}
+    space = SPACE.model_copy(
+        update={"dimensions": dimensions | {"repeats": IntRange(low=1, high=4)}}
+    )
+    table = choices_table([record(n, older | {"repeats": n}) for n in (1, 2, 3)], space)
+    assert list(table["last convolution: times applied"]) == ["1", "2", "3"]
+
+
 def test_every_choice_and_level_has_words_of_its_own() -> None:
     words = [choice_words(name) for name in SPACE.dimensions]
     assert len(set(words)) == len(words)

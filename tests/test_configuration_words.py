@@ -16,7 +16,7 @@ def test_a_published_network_says_what_is_assumed_of_it() -> None:
     about, settings = configuration_parts(network.configuration)
     assert "2.4 is a network of a published drill-down" in about
     assert network.reconstruction in about
-    assert "SGD with momentum 0.9, learning rate 0.05, batches of 64" in about
+    assert "SGD with momentum 0.9, batches of 64" in about
     schedule = "times 0.1 every 10 epochs; at most 0.05, in place of a constant 0.005"
     assert f"| learning rate schedule | {schedule} |" in settings
     assert "| augmentation | rotation by up to 7 degrees |" in settings

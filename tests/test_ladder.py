@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from results.errors import NasSearchError
 from results.ladder import Ladder, climb, furthest, name_of, rounds
 from results.record import Epoch, Given, TrialRecord, drawn_attributes, trained_attributes
-from results.settings import StudySettings
+from results.settings import Goal, StudySettings
 from space import (
     BASELINES,
     PUBLISHED,
@@ -18,7 +19,7 @@ from space import (
     footprint,
     layer_costs,
 )
-from space.ingredients import ingredients, with_only
+from space.ingredients import RULES, ingredients, with_only
 from tests.strategies import RandomTrial
 
 BUDGET = 10_000
@@ -30,6 +31,7 @@ KNOWN = {
     **{name: each.configuration for name, each in PUBLISHED.items()},
 }
 TARGET = PUBLISHED["1.3"].configuration
+GOAL = Goal(title="a network", configuration=TARGET, rules=RULES)
 
 Worth = Callable[[frozenset[str]], float]
 
@@ -119,9 +121,15 @@ def test_a_finished_ladder_is_shown_until_more_seeds_have_come_as_far() -> None:
     while missing := climb(TARGET, BUDGET, 1, found).missing:
         found += [trained(each, 98.0) for each in missing]
     more = climb(TARGET, BUDGET, 2, found).missing
-    shown = furthest(TARGET, BUDGET, [*found, trained(more[0], 98.0)])
+    shown = furthest(GOAL, BUDGET, [*found, trained(more[0], 98.0)])
     assert not shown.missing
     assert [len(each.here.runs) for each in shown.rungs] == [1] * 6
+
+
+def test_a_ladder_of_other_rules_is_not_taken_for_one_that_has_not_begun() -> None:
+    older = GOAL.model_copy(update={"rules": RULES - 1})
+    with pytest.raises(NasSearchError, match="made by an earlier nas-search"):
+        furthest(older, BUDGET, [])
 
 
 def test_the_order_of_taking_out_does_not_matter() -> None:

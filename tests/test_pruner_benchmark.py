@@ -11,6 +11,7 @@ from benchmarks.curves import Curve, curve_of, read_curves, write_curves
 from benchmarks.pruners import CANDIDATES, final_score, measure, replay
 from results.record import records
 from results.settings import StudySettings
+from results.storage import settings_of
 from search.options import open_study
 from search.pruner import HalvingPruner
 from space import SearchSpace
@@ -84,7 +85,8 @@ def test_every_candidate_can_be_replayed(name: str) -> None:
 
 def test_curves_are_written_and_read(tmp_path: Path, finished: CommandLine) -> None:
     study = open_study("mnist-sample-accuracy-2000", None, finished.folder / "runs")
-    curves = [curve_of(each) for each in records(study) if each.state == "complete"]
+    epochs = settings_of(study).epochs
+    curves = [curve_of(each, epochs) for each in records(study) if each.state == "complete"]
     assert curves
     path = tmp_path / "curves.csv"
     write_curves(path, curves)

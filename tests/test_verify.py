@@ -10,6 +10,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from results.models.c_program import c_compiler
+from results.models.verified import Verified
 from search.data import find_at_hand
 from search.verify import exported_in, verify
 from tests.conftest import CommandLine
@@ -29,6 +30,10 @@ def exported(finished: CommandLine, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture
 def copy(exported: Path, tmp_path: Path) -> Path:
     return shutil.copytree(exported, tmp_path / "copy")
+
+
+def verified(folder: Path) -> Verified:
+    return verify(folder, None, print, trusted=False)
 
 
 def change(path: Path, pattern: str, replacement: str) -> None:
@@ -59,12 +64,8 @@ def test_what_an_export_promises_is_so(finished: CommandLine, exported: Path) ->
         assert seeds["promised_sustained"][what] <= seeds["measured_last_epoch"][what] + 1e-4
 
 
-def test_programs_are_not_run_unless_they_are_trusted(
-    finished: CommandLine, exported: Path
-) -> None:
-    done = finished("verify", str(exported), "--json")
-    assert done.returncode == 0
-    files = json.loads(done.stdout)[0]["files"]
+def test_programs_are_not_run_unless_they_are_trusted(exported: Path) -> None:
+    files = verified(exported).described()["files"]
     assert files["model.pt2"]["measured"] is None
     assert files["model.h"]["measured"] is None
     assert files["model.onnx"]["measured"] == files["model.onnx"]["promised"]
@@ -90,7 +91,8 @@ def card_of(pattern: str, replacement: str) -> Callable[[Path], None]:
             card_of(r"classify \*\*[\d.]+%", "classify **99.90%"),
             r"model.safetensors promises 99.90% of the test images and classifies [\d.]+%",
         ),
-        (card_of(r"Test accuracy [\d.]+%\.", "Test accuracy 99.90%."), "promises 99.90%"),
+        (card_of(r"Test accuracy [\d.]+%\.", "Test accuracy 99.90%.\r"), "promises 99.90%"),
+        (card_of(r"classify \*\*[\d.]+%", "classify **100 %"), "promises 100.00%"),
         (
             card_of(r"(\| `model.onnx` \|.*\| )[\d.]+%", r"\g<1>99.90%"),
             "model.onnx promises 99.90%",
@@ -121,64 +123,120 @@ def card_of(pattern: str, replacement: str) -> Callable[[Path], None]:
     ],
 )
 def test_a_card_that_promises_more_is_told(
-    finished: CommandLine, copy: Path, promise_more: Callable[[Path], None], said: str
+    copy: Path, promise_more: Callable[[Path], None], said: str
 ) -> None:
+    assert verified(copy).broken == []
     promise_more(copy)
+    (line,) = verified(copy).broken
+    assert re.search(said, line)
+
+
+def test_broken_promises_are_said_in_a_line_each(finished: CommandLine, copy: Path) -> None:
+    config_of(lambda config: config["accuracy"].update(test=99.9))(copy)
+    config_of(lambda config: config.update(params=99))(copy)
     done = finished("verify", str(copy))
     assert done.returncode == 1
-    assert re.search(said, done.stderr)
-    assert done.stderr.startswith(f"error: {copy}: ")
-    assert len(done.stderr.splitlines()) == 1
-
-
-def test_a_card_that_promises_less_is_no_fault(finished: CommandLine, copy: Path) -> None:
-    change(copy / "README.md", r"classify \*\*[\d.]+%", "classify **1.00%")
-    assert finished("verify", str(copy)).returncode == 0
-
-
-def test_other_weights_than_those_of_the_card(finished: CommandLine, copy: Path) -> None:
-    weights = copy / "model.safetensors"
-    tensors = load_file(weights)
-    save_file({name: each.flip(0).contiguous() for name, each in tensors.items()}, weights)
-    done = finished("verify", str(copy), "--json")
-    assert done.returncode == 1
-    assert "was changed after it was exported" in done.stderr
-    (found,) = json.loads(done.stdout)
-    assert (found["params"], found["measured"]) == (None, None)
-    assert "checksum" in found["error"]
-    config_of(lambda config: config["files"].pop("model.safetensors"))(copy)
-    done = finished("verify", str(copy), "--json")
-    assert done.returncode == 1
-    (found,) = json.loads(done.stdout)
-    assert found["measured"] < found["promised"]
-
-
-def test_a_damaged_folder_does_not_hide_the_others(
-    finished: CommandLine, exported: Path, copy: Path
-) -> None:
-    (copy / "seed-1.safetensors").unlink()
-    done = finished("verify", str(copy), str(exported), "--json")
-    assert done.returncode == 1
-    damaged, whole = json.loads(done.stdout)
-    assert "seed-1.safetensors does not exist" in damaged["error"]
-    assert whole["broken"] == []
+    lines = done.stderr.splitlines()
+    assert lines[0] == f"measuring {copy} ..."
+    assert [line.startswith(f"error: {copy}: ") for line in lines[1:]] == [True, True]
+    assert "99.90%" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("spoil", "said"),
     [
-        (lambda folder: None, "is not a folder"),
-        (lambda folder: folder.mkdir(), "has no model: nas-search export writes"),
-        (lambda folder: (folder / "a").mkdir(parents=True), "has no model"),
+        (card_of(r"classify \*\*[\d.]+%\*\*", "classify most"), "does not say how many"),
+        (lambda folder: (folder / "README.md").unlink(), "README.md is missing"),
+        (
+            lambda folder: shutil.copy(folder / "model.safetensors", folder / "seed-7.safetensors"),
+            "seed-7.safetensors has the same weights as model.safetensors",
+        ),
+        (
+            config_of(
+                lambda config: config["files"].update(
+                    {"..": {"bytes": 1, "sha256": "", "test_accuracy": 99.9}}
+                )
+            ),
+            "which is no file of an export",
+        ),
+        (
+            config_of(
+                lambda config: config["files"].update(
+                    {"x" * 5_000: {"bytes": 1, "sha256": "", "test_accuracy": 99.9}}
+                )
+            ),
+            "which is no file of an export",
+        ),
+        (config_of(lambda config: config.update(dataset="cifar")), "nothing is known of"),
+        (config_of(lambda config: config.pop("accuracy")), "config.json is not that of an export"),
     ],
 )
-def test_folders_without_a_model(
-    finished: CommandLine, tmp_path: Path, make: Callable[[Path], None], said: str
+def test_what_is_no_whole_export_is_not_taken_for_one(
+    copy: Path, spoil: Callable[[Path], None], said: str
 ) -> None:
-    make(tmp_path / "folder")
-    done = finished("verify", str(tmp_path / "folder"))
-    assert (done.returncode, done.stdout) == (1, "")
-    assert said in done.stderr
+    spoil(copy)
+    found = verified(copy)
+    assert said in found.error
+    assert found.broken == [found.error]
+    assert len(found.error) < 1_000
+    assert found.described()["measured"] is None
+
+
+def test_seeds_without_weights_are_said_to_be_unchecked(
+    finished: CommandLine, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    assert finished("export", str(folder)).returncode == 0
+    done = finished("verify", str(folder))
+    assert done.returncode == 0
+    assert "promised: not checked" in done.stdout
+    assert (
+        json.loads(finished("verify", str(folder), "--json").stdout)[0]["seeds"][
+            "measured_last_epoch"
+        ]
+        is None
+    )
+
+
+def test_a_card_that_promises_less_is_no_fault(copy: Path) -> None:
+    change(copy / "README.md", r"classify \*\*[\d.]+%", "classify **1.00%")
+    assert verified(copy).broken == []
+
+
+def test_other_weights_than_those_of_the_card(copy: Path) -> None:
+    weights = copy / "model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: each.flip(0).contiguous() for name, each in tensors.items()}, weights)
+    assert "was changed after it was exported" in verified(copy).error
+    config_of(lambda config: config["files"].pop("model.safetensors"))(copy)
+    found = verified(copy)
+    assert found.error == ""
+    assert "model.safetensors promises" in found.broken[0]
+    about = found.described()
+    assert about["measured"] < about["promised"]
+
+
+def test_a_damaged_folder_does_not_hide_the_others(
+    finished: CommandLine, exported: Path, copy: Path, tmp_path: Path
+) -> None:
+    """Named by the folder around it, and beside one that is not there."""
+    (copy / "model.safetensors").unlink()
+    whole = shutil.copytree(exported, tmp_path / "whole")
+    shutil.copytree(exported, tmp_path / ".whole-x1y2")  # left by an export that was killed
+    done = finished("verify", str(tmp_path), "nowhere", "--json")
+    assert done.returncode == 1
+    found = json.loads(done.stdout)
+    assert [each["folder"] for each in found] == [str(copy), str(whole), "nowhere"]
+    assert "model.safetensors is missing" in found[0]["error"]
+    assert found[1]["broken"] == []
+    assert "not a folder" in found[2]["error"]
+    assert {tuple(each) for each in found} == {tuple(found[1])}
+
+
+def test_a_folder_without_a_model(finished: CommandLine, tmp_path: Path) -> None:
+    done = finished("verify", str(tmp_path))
+    assert done.returncode == 1
+    assert "no model in it: nas-search export writes" in done.stderr
 
 
 @pytest.mark.skipif(find_at_hand("mnist", None) is None, reason="MNIST is not on this machine")

@@ -14,6 +14,7 @@ from results.models.files import (
     PROGRAM,
     WEIGHTS,
     seed_of,
+    seed_weights,
 )
 from results.record import Confirmation, TrialRecord
 from results.selection import confirmed
@@ -279,6 +280,18 @@ logits = model(pixels)
     FOLDED_PROGRAM: _program_text(FOLDED_PROGRAM, "; BatchNorm folded into the convolutions"),
     FOLDED_ONNX: _onnx_text(FOLDED_ONNX, "; BatchNorm folded into the convolutions"),
     INT8_ONNX: _onnx_text(INT8_ONNX, "; int8 weights and feature maps"),
+    seed_weights(1): f"""`{seed_weights(1)}` and so on (the same network, trained from other
+seeds):
+
+```python
+from pathlib import Path
+
+import torch
+from results.models.loading import open_model  # of nas-search, which has to be installed
+
+pixels = torch.rand(1, 1, 28, 28)  # for a try
+logits = open_model(Path("{seed_weights(1)}"))(pixels)
+```""",
     HEADER: f"""`{HEADER}` (C99 without dependencies, whole numbers only; pixels are 784 bytes,
 0 for background to 255 for ink):
 

@@ -39,8 +39,11 @@ FLOAT_FORMS = (WEIGHTS, PROGRAM, ONNX, FOLDED_PROGRAM, FOLDED_ONNX)
 """Forms in float32, whose logits are those of the network."""
 
 INTEGER_FORMS = (INT8_ONNX, HEADER)
-_SEED = re.compile(r"seed-(\d+)\.safetensors")
-EXPORT_FORMAT = 1
+FORMS = (*FLOAT_FORMS, *INTEGER_FORMS)
+EXPORT_FORMAT = 2
+"""Since 2 normalisations can be without a scale. A file with a higher one is refused."""
+
+_SEED = re.compile(r"seed-(0|[1-9]\d{0,8})\.safetensors")
 
 
 def seed_weights(seed: int) -> str:
@@ -166,9 +169,10 @@ def _write_config(folder: Path, config: dict[str, Any]) -> None:
     write_atomically(folder / CONFIG, json.dumps(config, indent=2).encode() + b"\n")
 
 
-def onnx_is_installed() -> bool:
-    """Whether the packages of the extra `onnx` are there."""
-    return all(find_spec(name) for name in ("onnx", "onnxscript", "onnxruntime"))
+def onnx_is_installed(*, to_write: bool = True) -> bool:
+    """Whether the packages of the extra `onnx` are there; to read ONNX files takes two of them."""
+    names = ("onnx", "onnxruntime", *(("onnxscript",) if to_write else ()))
+    return all(find_spec(name) for name in names)
 
 
 def _write_program(path: Path, model: nn.Module, pixels: torch.Tensor) -> None:

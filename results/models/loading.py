@@ -60,30 +60,15 @@ class _Input(BaseModel):
 class _File(BaseModel):
     bytes: int
     sha256: str
-    test_accuracy: float | None = None
 
 
-class _Confirmed(BaseModel):
-    seeds: int
-    mean: float
-    worst: float
-
-
-class _Accuracy(BaseModel):
-    test: float
-    confirmed: _Confirmed | None = None
-
-
-class ExportedConfig(BaseModel):
-    """What opening and verifying need of config.json; it tells more. Accuracies in percent."""
+class _Config(BaseModel):
+    """What opening needs of config.json; it tells more."""
 
     format: int = Field(ge=1, le=EXPORT_FORMAT)
     input: _Input
     architecture: Architecture
     recipe: Recipe
-    params: int | None = None
-    dataset: str | None = None
-    accuracy: _Accuracy | None = None
     files: dict[str, _File] = {}
 
 
@@ -151,12 +136,11 @@ def read_file(path: Path, most: int) -> bytes:
     return content
 
 
-def read_config(folder: Path) -> ExportedConfig:
-    """The config.json of a folder, checked. Raises NasSearchError."""
+def _config(folder: Path) -> _Config:
     path = folder / CONFIG
     content = read_file(path, MOST_CONFIG_BYTES)
     try:
-        config = ExportedConfig.model_validate_json(content)
+        config = _Config.model_validate_json(content)
     except ValidationError as error:
         raise NasSearchError(f"{path} is not that of an export: {one_line(error)}") from None
     architecture = config.architecture
@@ -195,11 +179,11 @@ def _compare(path: Path, content: bytes) -> None:
     """Compares a file with what the config.json beside it, if there is one, says of it."""
     if not (path.parent / CONFIG).exists():
         return
-    expected = read_config(path.parent).files.get(path.name)
+    expected = _config(path.parent).files.get(path.name)
     if expected is None:
         return
-    found = (len(content), hashlib.sha256(content).hexdigest())
-    if found != (expected.bytes, expected.sha256):
+    found = _File(bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+    if found != expected:
         raise NasSearchError(
             f"{path} was changed after it was exported: its checksum is not that in {CONFIG}"
         )
@@ -211,7 +195,7 @@ def _weights(path: Path, content: bytes) -> PixelNetwork:
 
     if not (path.parent / CONFIG).exists():
         raise NasSearchError(f"{path} needs the {CONFIG} that was exported with it beside it")
-    config = read_config(path.parent)
+    config = _config(path.parent)
     network = build_network(config.architecture)
     try:
         tensors = load(content)
@@ -237,7 +221,7 @@ def _weights(path: Path, content: bytes) -> PixelNetwork:
 
 def _network(path: Path, content: bytes) -> Model:
     model = _weights(path, content)
-    batch = MOST_VALUES // _largest_map(read_config(path.parent).architecture)
+    batch = MOST_VALUES // _largest_map(_config(path.parent).architecture)
 
     def logits(pixels: torch.Tensor) -> torch.Tensor:
         return torch.cat([model(each) for each in torch.split(pixels, batch)])

@@ -1,24 +1,29 @@
 """What an exported folder says of itself: its card to people, its config.json to programs."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ValidationError
+
 from results.errors import NasSearchError
-from results.models.files import CARD, CONFIG, WEIGHTS
-from results.models.loading import ExportedConfig, read_config, read_file
+from results.models.files import CARD, CONFIG, FORMS, WEIGHTS, seed_of
+from results.models.loading import MOST_CONFIG_BYTES, read_file
+from space.value import one_line
 
 MOST_CARD_BYTES = 1_000_000
 
-_PERCENT = r"(\d{1,3}\.\d{1,4})%"
+_PERCENT = r"(\d{1,3}(?:\.\d{1,9})?) ?%"
 _PARAMS = re.compile(r"\*\*(\d[\d,]{0,12}) trainable parameters\*\*")
-_WEIGHTS = re.compile(rf"classify \*\*{_PERCENT}\*\*|Test accuracy {_PERCENT}\.$", re.MULTILINE)
+_WEIGHTS = re.compile(rf"classify \*\*{_PERCENT}\*\*")
+_AGAIN = re.compile(rf"Test accuracy {_PERCENT}\.$", re.MULTILINE)
 _FILE = re.compile(rf"^\| `([^`\n]{{1,99}})` \|.*\| {_PERCENT} \|", re.MULTILINE)
 _CONFIRMED = re.compile(
-    rf"Confirmed over (\d{{1,4}}) seeds?: "
+    rf"Confirmed over (\d[\d,]{{0,5}}) seeds?: "
     rf"[^%\n]{{0,99}}mean {_PERCENT}[^%\n]{{0,99}}worst seed {_PERCENT}"
 )
-"""As `results.models.card` writes them; a card has two decimals of every accuracy."""
+"""As `results.models.card` writes them."""
 
 
 @dataclass(frozen=True)
@@ -45,50 +50,79 @@ class Promise:
     confirmed: Confirmed | None = None
 
 
+class _StoredConfirmed(BaseModel):
+    seeds: int
+    mean: float
+    worst: float
+
+
+class _StoredAccuracy(BaseModel):
+    test: float
+    confirmed: _StoredConfirmed | None = None
+
+
+class _StoredFile(BaseModel):
+    test_accuracy: float | None = None
+
+
+class _Stored(BaseModel):
+    """What config.json says of size and accuracy."""
+
+    params: int
+    dataset: str
+    accuracy: _StoredAccuracy
+    files: dict[str, _StoredFile]
+
+
 def read_promise(folder: Path) -> Promise:
-    """What card and config.json of a folder promise. Raises NasSearchError."""
-    config = read_config(folder)
-    card = read_file(folder / CARD, MOST_CARD_BYTES).decode(errors="replace")
+    """What card and config.json of a folder promise.
+
+    Raises NasSearchError if they are not as an export writes them.
+    """
+    try:
+        stored = _Stored.model_validate_json(read_file(folder / CONFIG, MOST_CONFIG_BYTES))
+    except ValidationError as error:
+        raise NasSearchError(
+            f"{folder / CONFIG} is not that of an export: {one_line(error)}"
+        ) from None
+    card = read_file(folder / CARD, MOST_CARD_BYTES).decode(errors="replace").replace("\r", "")
     params = [int(found.replace(",", "")) for found in _PARAMS.findall(card)]
-    if config.params is not None:
-        params.append(config.params)
-    accuracies = _accuracies(card, config)
-    strange = [name for name in accuracies if Path(name).name != name]
-    if strange:
+    if not params or not _WEIGHTS.search(card):
         raise NasSearchError(
-            f"{folder} promises something of {strange[0][:100]!r}, which is not in it"
+            f"{folder / CARD} does not say how many parameters the network has and which part of "
+            f"the test images it classifies, as an export does: nothing to verify"
         )
-    if not params or WEIGHTS not in accuracies or config.dataset is None:
-        raise NasSearchError(
-            f"neither {CARD} nor {CONFIG} in {folder} says how large or how accurate the network "
-            f"is: there is nothing to verify"
-        )
-    return Promise(min(params), accuracies, config.dataset, _confirmed(card, config))
+    accuracies: dict[str, float] = {}
+    for name, accuracy in _accuracies(card, stored):
+        if name not in FORMS and seed_of(name) is None:
+            raise NasSearchError(
+                f"{folder} promises something of {name[:99]!r}, which is no file of an export"
+            )
+        accuracies[name] = max(accuracy, accuracies.get(name, accuracy))
+    return Promise(
+        min(*params, stored.params), accuracies, stored.dataset, _confirmed(card, stored)
+    )
 
 
-def _accuracies(card: str, config: ExportedConfig) -> dict[str, float]:
-    """The highest that is said of each file."""
-    said = [(WEIGHTS, float(one or other)) for one, other in _WEIGHTS.findall(card)]
-    said += [(name, float(accuracy)) for name, accuracy in _FILE.findall(card)]
-    if config.accuracy is not None:
-        said.append((WEIGHTS, config.accuracy.test))
-    for name, file in config.files.items():
+def _accuracies(card: str, stored: _Stored) -> Iterator[tuple[str, float]]:
+    """All that is said of files."""
+    for pattern in (_WEIGHTS, _AGAIN):
+        yield from ((WEIGHTS, float(found)) for found in pattern.findall(card))
+    yield WEIGHTS, stored.accuracy.test
+    yield from ((name, float(accuracy)) for name, accuracy in _FILE.findall(card))
+    for name, file in stored.files.items():
         if file.test_accuracy is not None:
-            said.append((name, file.test_accuracy))
-    found: dict[str, float] = {}
-    for name, accuracy in said:
-        found[name] = max(accuracy, found.get(name, accuracy))
-    return found
+            yield name, file.test_accuracy
 
 
-def _confirmed(card: str, config: ExportedConfig) -> Confirmed | None:
+def _confirmed(card: str, stored: _Stored) -> Confirmed | None:
     """The highest that is said of seeds."""
     said = [
-        Confirmed(int(seeds), float(mean), float(worst))
+        Confirmed(int(seeds.replace(",", "")), float(mean), float(worst))
         for seeds, mean, worst in _CONFIRMED.findall(card)
     ]
-    if config.accuracy is not None and config.accuracy.confirmed is not None:
-        said.append(Confirmed(**dict(config.accuracy.confirmed)))
+    if stored.accuracy.confirmed is not None:
+        said.append(Confirmed(**dict(stored.accuracy.confirmed)))
     if not said:
         return None
     return Confirmed(*(max(values) for values in zip(*map(astuple, said), strict=True)))

@@ -8,29 +8,34 @@ from typing import Any
 from results.models.files import WEIGHTS, seed_of
 from results.models.promise import Confirmed, Promise
 
-TOLERANCE = 0.02
-"""Percent. Other kernels round differently: one or two of 10,000 images may change sides."""
+ROUNDED = 2
+"""Images. Other kernels round differently: one or two of 10,000 may change sides."""
 
 
-def keeps(promised: float, measured: float) -> bool:
-    """Whether no more was promised than was measured, both in percent; never of no number."""
-    return promised <= measured + TOLERANCE + 1e-9
+def tolerance(images: int) -> float:
+    """Percent of so many images that may come out otherwise elsewhere."""
+    return 100 * ROUNDED / images + 1e-9
 
 
 @dataclass(frozen=True)
 class Verified:
     """What a folder promises, and what was measured of it.
 
-    `params`: counted. `accuracies` in percent by file name, for all files that an accuracy is
-    promised of; None: not measured, as it is a program and nobody said that it is trusted, or as
-    what runs it is missing. `error`: why there is neither, else "".
+    `params`: counted. `accuracies` in percent of `images` by file name, for all files that an
+    accuracy is promised of; None: not measured, as it is a program and nobody said that it is
+    trusted, or as what runs it is missing. `error`: why there is neither, else "".
     """
 
     folder: Path
     promise: Promise | None = None
-    params: int = 0
+    params: int | None = None
+    images: int = 0
     accuracies: dict[str, float | None] = field(default_factory=dict)
     error: str = ""
+
+    def keeps(self, promised: float, measured: float) -> bool:
+        """Whether no more was promised than was measured, both in percent; never of no number."""
+        return promised <= measured + tolerance(self.images)
 
     def rows(self) -> list[tuple[str, float, float | None]]:
         """For each file: its name, the accuracy that is promised of it, and the measured one."""
@@ -58,7 +63,7 @@ class Verified:
     @property
     def broken(self) -> list[str]:
         """In a line each, what is promised and not so; none if all is well."""
-        if self.promise is None:
+        if self.promise is None or self.params is None:
             return [self.error]
         found = []
         if self.params > self.promise.params:
@@ -66,7 +71,7 @@ class Verified:
         found += [
             f"{name} promises {promised:.2f}% of the test images and classifies {value:.2f}%"
             for name, promised, value in self.rows()
-            if value is not None and not keeps(promised, value)
+            if value is not None and not self.keeps(promised, value)
         ]
         said, last = self.promise.confirmed, self.over_seeds
         if said is None or last is None:
@@ -76,22 +81,21 @@ class Verified:
             f"promises a sustained accuracy of {promised:.2f}% as the {what} of {said.seeds} "
             f"seeds, whose weights have {value:.2f}%"
             for what, (promised, value) in pairs.items()
-            if not keeps(promised, value)
+            if not self.keeps(promised, value)
         ]
         return found
 
     def described(self) -> dict[str, Any]:
         """For programs; `promised` and `measured` are those of the float32 weights."""
-        about: dict[str, Any] = {"folder": str(self.folder), "error": self.error or None}
-        if self.promise is None:
-            nothing = dict.fromkeys(("params", "promised", "measured"))
-            return about | nothing | {"broken": self.broken}
-        said, last = self.promise.confirmed, self.over_seeds
-        return about | {
+        promise, last = self.promise, self.over_seeds
+        said = promise.confirmed if promise else None
+        return {
+            "folder": str(self.folder),
+            "error": self.error or None,
             "params": self.params,
-            "promised_params": self.promise.params,
-            "promised": self.promise.accuracies[WEIGHTS],
-            "measured": self.accuracies[WEIGHTS],
+            "promised_params": promise.params if promise else None,
+            "promised": promise.accuracies[WEIGHTS] if promise else None,
+            "measured": self.accuracies.get(WEIGHTS),
             "files": {
                 name: {"promised": promised, "measured": value}
                 for name, promised, value in self.rows()

@@ -10,10 +10,11 @@ from space.ingredients import CONSTANT_SHARE, ingredients
 def configuration_parts(configuration: Configuration) -> list[str]:
     """Where it comes from, what all rungs of its ladder share, and what its ingredients are."""
     recipe = configuration.recipe
+    scheduled = recipe.schedule != "constant"
+    rate = "" if scheduled else f"learning rate {recipe.learning_rate:g}, "
     shared = [
         _published(configuration),
-        f"All rungs share: {_optimizer(recipe)}, learning rate {recipe.learning_rate:g}, batches "
-        f"of {recipe.batch_size}.",
+        f"All rungs share: {_optimizer(recipe)}, {rate}batches of {recipe.batch_size}.",
     ]
     rows = [(each.words, SETTINGS[each.name](configuration)) for each in ingredients(configuration)]
     return [bullets(shared), table(("ingredient", "here"), rows) if rows else ""]

@@ -11,7 +11,9 @@ from results.report.pictures import Pictures
 from results.report.seeds import outcome
 from space import Architecture, layer_costs
 
-BUILDS = ("stage", "transition", "last_padding", "residual", "order", "norm_scale", "head")
+BUILDS = (
+    *("stage", "transition", "last_padding", "repeats", "residual", "order", "norm_scale", "head"),
+)
 """How parameters begin that the table of layers shows already."""
 
 

@@ -28,7 +28,7 @@ def report_of(
     if settings.protocol == "published":
         return make_replay_report(study, records, settings, made)
     if settings.goal is not None:
-        ladder = furthest(settings.goal.configuration, settings.max_params, records)
+        ladder = furthest(settings.goal, settings.max_params, records)
         return make_drilldown_report(settings.goal.title, ladder, settings, made)
     confirmed = {number: list(each) for number, each in sorted(runs.items())}
     return make_report(Findings(study, settings, records, confirmed, test), made)

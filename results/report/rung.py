@@ -131,6 +131,7 @@ def _analysis(ladder: Ladder, place: int, settings: StudySettings) -> list[str]:
         _accuracy(ladder, place, settings),
         _tie(rung),
         _widths(rung, before),
+        _rate(rung, before),
         _diverged(rung.here),
         _learned_nothing(rung.here),
         _params(rung, before),
@@ -198,6 +199,19 @@ def _widths(rung: Rung, before: Rung | None) -> str:
     return (
         "The layers got other widths with it, as each rung has to fit the parameter budget: the "
         "effect is that of both."
+    )
+
+
+def _rate(rung: Rung, before: Rung | None) -> str:
+    """That the highest learning rate is another than before. Empty if it is not."""
+    if before is None:
+        return ""
+    here, there = (each.here.runs[0].configuration.recipe.learning_rate for each in (rung, before))
+    if here == there:
+        return ""
+    return (
+        f"The highest learning rate rose with it from {there:g} to {here:g}, which a schedule "
+        f"begins below or comes down from: the effect is that of both."
     )
 
 
