@@ -33,7 +33,7 @@ EVERY_OP = {
     ),
     "norms without scale": Architecture(
         layers=(
-            Conv(kind="conv", width=6, padding=1, then=("norm", "relu"), norm_scale=False),
+            Conv(kind="conv", width=6, padding=1, then=("relu", "norm"), norm_scale=False),
             Conv(
                 kind="separable",
                 width=6,
@@ -43,7 +43,7 @@ EVERY_OP = {
                 residual=True,
                 repeats=2,
             ),
-            Conv(kind="conv", width=5, stride=2, then=("relu", "norm"), norm_scale=False),
+            Conv(kind="conv", width=5, stride=2, then=("norm", "relu"), norm_scale=False),
         ),
         head=Head(kind="gap_conv"),
     ),

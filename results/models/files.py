@@ -61,16 +61,16 @@ def seed_of(name: str) -> int | None:
 class Forms:
     """What is written besides the plain forms: each only if it is there.
 
-    `seeds`: the same network, trained from other confirmation seeds. `header` is the text of the C
-    header of `integers`, `static_bytes` its static memory and `constant_bytes` its constants.
+    `header` is the text of the C header of `integers`, `static_bytes` its static memory and
+    `constant_bytes` its constants. `seeds`: the same network, from other confirmation seeds.
     """
 
     folded: Program | None = None
     integers: IntegerProgram | None = None
-    seeds: Mapping[int, nn.Module] = field(default_factory=dict)
     header: str | None = None
     static_bytes: int = 0
     constant_bytes: int = 0
+    seeds: Mapping[int, nn.Module] = field(default_factory=dict)
 
 
 def write_model_files(
