@@ -20,6 +20,12 @@ from search.options import (
 )
 from search.replay import replay
 
+_test_images_option = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder with MNIST, as for the search: the files are measured on its test images.",
+)
+
 
 @click.command()
 @study_options
@@ -74,11 +80,7 @@ def trials(study: str | None, storage: str | None, out: Path, style: str) -> Non
 @study_options
 @artifacts_option
 @trial_options
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    help="Folder with MNIST, as for the search: the files are measured on its test images.",
-)
+@_test_images_option
 @click.option(
     "--seeds",
     is_flag=True,
@@ -283,11 +285,7 @@ def predict(model: Path, images: tuple[Path, ...], as_json: bool, trust: bool) -
 @click.argument(
     "folders", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    help="Folder with MNIST, as for the search: the files are measured on its test images.",
-)
+@_test_images_option
 @click.option(
     "--trust",
     is_flag=True,
