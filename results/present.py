@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
+    from results.leaders import Leader
     from results.models.prediction import Prediction
     from results.models.verified import Verified
     from results.replayed import Replayed
@@ -126,6 +127,22 @@ def replay_table(found: "Sequence[Replayed]", settings: "StudySettings") -> None
     console.print(runs)
     console.print()
     console.print(legend(found, settings), soft_wrap=True)
+
+
+def leaders_table(
+    found: "Sequence[Leader]", published: "Sequence[Replayed]", settings: "StudySettings"
+) -> None:
+    """Prints the best network of each size, and published ones among them."""
+    from rich.table import Table
+
+    from results.leaders import COLUMNS, rows
+
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name == "network" else "right")
+    for each in rows(found, published, settings):
+        table.add_row(*each)
+    _console().print(table)
 
 
 def forms_table(forms: Mapping[str, Mapping[str, Any]]) -> None:

@@ -17,6 +17,7 @@ from results.markdown import count
 from results.record import confirmations, records
 from results.replayed import replay_markdown, replayed
 from results.report.drilldown import note as ladder_note
+from results.report.leaders import note as leaders_note
 from results.storage import settings_of
 
 if TYPE_CHECKING:
@@ -43,11 +44,13 @@ def publish(study: "optuna.Study") -> None:
         charts["effects"] = effects_chart(trials, settings)
         charts["importance"] = importance_chart(trials, settings)
     charts["time"] = time_chart(study)
-    if settings.protocol == "published":
+    if settings.about == "replay":
         note = replay_markdown(replayed(trials), settings)
     elif goal := settings.goal:
         ladder = furthest(goal, settings.max_params, trials)
         note = ladder_note(goal.title, ladder, settings)
+    elif settings.about == "front":
+        note = leaders_note(trials, runs, settings)
     else:
         note = leaderboard(trials, runs, settings)
     now = datetime.datetime.now(datetime.UTC)

@@ -63,6 +63,15 @@ class StudySettings(Value):
             ) from None
 
     @property
+    def about(self) -> Literal["search", "replay", "drill-down", "front"]:
+        """What the study is made for."""
+        if self.trials == "drawn":
+            return "search"
+        if self.protocol == "published":
+            return "replay"
+        return "front" if self.goal is None else "drill-down"
+
+    @property
     def measured_on(self) -> str:
         """The images that trials are measured on, in a word."""
         return {"search": "validation", "published": "test"}[self.protocol]

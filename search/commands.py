@@ -8,6 +8,7 @@ import click
 
 from results.errors import NasSearchError
 from search.drilldown import drilldown
+from search.front import front
 from search.options import (
     RUNS,
     artifacts_option,
@@ -210,6 +211,7 @@ def report(
     """
     import datetime
 
+    from results.alike import replays_like
     from results.record import confirmations, records
     from results.report.digits import TestDigits
     from results.report.of_study import report_of
@@ -226,7 +228,8 @@ def report(
     digits = source.load().test if source else None
     test = TestDigits(digits.images.numpy(), digits.labels.numpy()) if digits else None
     now = datetime.datetime.now(datetime.UTC)
-    made = report_of(opened.study_name, settings, records(opened), runs, test, now)
+    published = replays_like(opened, settings) if settings.about == "front" else ()
+    made = report_of(opened.study_name, settings, records(opened), runs, test, now, published)
     written = write_report(made, folder)
     click.echo(made.headline)
     for path in written:
@@ -320,4 +323,4 @@ def verify(folders: tuple[Path, ...], data_dir: Path | None, trust: bool, as_jso
     return 1 if broken else 0
 
 
-COMMANDS = (best, trials, export, predict, verify, report, dashboard, replay, drilldown)
+COMMANDS = (best, trials, export, predict, verify, report, dashboard, front, replay, drilldown)

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from search.plan import Plan
     from space import Configuration
 
-TIMED_IMAGES = 2_048
-"""Of an epoch that the expected time is measured by."""
-
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
@@ -189,6 +186,7 @@ def _of_a_study(trial: int | None, choice: str, **options: Any) -> "tuple[Goal, 
 def _explain(plan: "Plan", goal: "Goal", seeds: int) -> None:
     from results.ladder import climb, describe, rounds
     from results.markdown import count
+    from search.estimate import seconds_per_training
     from search.progress import duration
 
     configuration, max_params = goal.configuration, plan.settings.max_params
@@ -224,24 +222,3 @@ def _trained(plan: "Plan") -> "list[TrialRecord]":
         return records(open_study(plan.study, plan.storage, plan.out))
     except NasSearchError:  # it has not begun
         return []
-
-
-def seconds_per_training(plan: "Plan", configuration: "Configuration") -> float:
-    """What a training of the configuration takes on the first device: some batches, timed."""
-    from dataclasses import replace
-
-    from search.device import prepare_thread
-    from search.precision import measure_precision
-    from search.train import TrainingRun
-
-    device = plan.devices[0]
-    prepare_thread(device)
-    digits = plan.data.load(device)
-    train, measured = digits.split(plan.settings.protocol)
-    few = replace(train, indices=train.indices[:TIMED_IMAGES])
-    fewer = replace(measured, indices=measured.indices[:TIMED_IMAGES])
-    precision = plan.precision or measure_precision(device).chosen
-    _, last = TrainingRun(configuration, few, fewer, epochs=2, seed=0, precision=precision)
-    training = last.train_seconds * len(train) / len(few)
-    evaluation = last.evaluation_seconds * len(measured) / len(fewer)
-    return plan.settings.epochs * (training + evaluation)

@@ -35,17 +35,28 @@ def run(plan: Plan, *, baselines: bool) -> "optuna.Study":
     """Searches as the plan says, confirms the finalists, and returns the study."""
     with at_work(plan, baselines=baselines) as (study, crew, publisher):
         _search(plan, study, crew, publisher)
-        _confirm(plan, study, crew, publisher)
+        _confirm(
+            plan,
+            study,
+            lambda found: [each.number for each in finalists(found, plan.settings, plan.finalists)],
+            crew,
+            publisher,
+        )
     return study
 
 
 def train_given(
-    plan: Plan, missing: Callable[[list[TrialRecord]], Sequence[Given]], total: int = 0
+    plan: Plan,
+    missing: Callable[[list[TrialRecord]], Sequence[Given]],
+    total: int = 0,
+    *,
+    chosen: Callable[[list[TrialRecord]], Sequence[int]] = lambda _: (),
 ) -> "optuna.Study":
     """Trains what is missing, asked anew after each round, until nothing is; returns the study.
 
     `total`: how many trainings that will be in the end, if it is known; progress is shown of them.
-    Raises NasSearchError if what was missing has failed when it was worked on.
+    `chosen`: of all that is trained then, the numbers of the trials to confirm. Raises
+    NasSearchError if what was missing has failed when it was worked on.
     """
     with at_work(plan, baselines=False) as (study, crew, publisher):
         before: Sequence[Given] = ()
@@ -59,6 +70,7 @@ def train_given(
                 )
             _train(plan, study, wanted, total, crew, publisher)
             before = wanted
+        _confirm(plan, study, chosen, crew, publisher)
     return study
 
 
@@ -174,11 +186,17 @@ def _search(plan: Plan, study: "optuna.Study", crew: Crew, publisher: Publisher)
                 study.set_user_attr(f"{TIMING_KEY}:{account.started.isoformat()}", totals)
 
 
-def _confirm(plan: Plan, study: "optuna.Study", crew: Crew, publisher: Publisher) -> None:
+def _confirm(
+    plan: Plan,
+    study: "optuna.Study",
+    chosen: Callable[[list[TrialRecord]], Sequence[int]],
+    crew: Crew,
+    publisher: Publisher,
+) -> None:
     refresh(study)
-    chosen = finalists(records(study), plan.settings, plan.finalists)
+    numbers = chosen(records(study))
     have = {(run.trial, run.seed) for runs in confirmations(study).values() for run in runs}
-    wanted = [(each.number, seed) for seed in range(plan.confirm_seeds) for each in chosen]
+    wanted = [(number, seed) for seed in range(plan.confirm_seeds) for number in numbers]
     missing = tuple(each for each in wanted if each not in have)
     if missing:
         publisher.publish()

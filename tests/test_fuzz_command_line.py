@@ -74,7 +74,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr("search.run.Crew", Crew)
         patch.setattr("search.run.precision_for", lambda *_: None)
         patch.setattr("search.study.baselines_in", lambda _: [])
-        patch.setattr("search.drilldown.seconds_per_training", lambda *_: 1.0)
+        patch.setattr("search.estimate.seconds_per_training", lambda *_: 1.0)
         patch.setattr("search.export.accuracy", start)
         for module in ("still", "network"):
             patch.setattr(f"results.charts.{module}.picture", lambda *_: b"<svg></svg>")
@@ -158,6 +158,7 @@ RIGHT = (
     ("replay", "--list"),
     ("replay", "1.3", "--dataset", "mnist-sample"),
     ("drilldown", "--study", "search", "--dry-run"),
+    ("front", "--study", "search", "--dry-run"),
 )
 """A line for each command."""
 

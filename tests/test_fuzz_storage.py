@@ -31,6 +31,7 @@ COMMANDS = (
     ("export", "model", "--trial", "2"),
     ("dashboard", "--port", "0"),
     ("drilldown", "--dry-run"),
+    ("front", "--dry-run"),
 )
 
 
@@ -49,7 +50,7 @@ def changed(out: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(copy.parent)
         patch.setattr(Server, "serve_forever", lambda server: None)
-        patch.setattr("search.drilldown.seconds_per_training", lambda *_: 1.0)
+        patch.setattr("search.estimate.seconds_per_training", lambda *_: 1.0)
         patch.setattr("search.export.accuracy", _stop)
         patch.setattr(DataSource, "load", lambda _: DIGITS)
         for module in ("still", "network"):

@@ -12,7 +12,7 @@ TERMINAL = {"click.echo", "click.secho", "sys.stdout", "sys.stderr"}
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("space", "results", "search")
 DISPLAYS = {
-    *("search.cli", "search.commands", "search.replay", "search.drilldown"),
+    *("search.cli", "search.commands", "search.replay", "search.drilldown", "search.front"),
     *("search.progress", "results.present"),
 }
 ANSWERS_ITS_PARENT = {"search.verify"}

@@ -9,15 +9,21 @@ from space.ingredients import CONSTANT_SHARE, ingredients
 
 def configuration_parts(configuration: Configuration) -> list[str]:
     """Where it comes from, what all rungs of its ladder share, and what its ingredients are."""
-    recipe = configuration.recipe
+    shared = f"All rungs share: {basics(configuration.recipe)}."
+    return [bullets([_published(configuration), shared]), ingredient_table(configuration)]
+
+
+def basics(recipe: Recipe) -> str:
+    """What every training has: its optimiser, batches, and a learning rate that stays."""
     scheduled = recipe.schedule != "constant"
-    rate = "" if scheduled else f"learning rate {recipe.learning_rate:g}, "
-    shared = [
-        _published(configuration),
-        f"All rungs share: {_optimizer(recipe)}, {rate}batches of {recipe.batch_size}.",
-    ]
+    rate = "" if scheduled else f"learning rate {recipe.learning_rate:.4g}, "
+    return f"{_optimizer(recipe)}, {rate}batches of {recipe.batch_size}"
+
+
+def ingredient_table(configuration: Configuration) -> str:
+    """Each ingredient with its place or strength; empty if there is none."""
     rows = [(each.words, SETTINGS[each.name](configuration)) for each in ingredients(configuration)]
-    return [bullets(shared), table(("ingredient", "here"), rows) if rows else ""]
+    return table(("ingredient", "here"), rows) if rows else ""
 
 
 def _published(configuration: Configuration) -> str:
@@ -34,7 +40,7 @@ def _published(configuration: Configuration) -> str:
 
 def _optimizer(recipe: Recipe) -> str:
     name = {"sgd": "SGD", "adamw": "AdamW"}[recipe.optimizer]
-    return f"{name} with momentum {recipe.momentum:g}"
+    return f"{name} with momentum {recipe.momentum:.4g}"
 
 
 def _places(names: str) -> Callable[[Configuration], str]:

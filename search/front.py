@@ -1,0 +1,166 @@
+"""The command that finds the best network of each size in all searches, and confirms it."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from results.errors import NasSearchError
+from search.options import (
+    BUDGET,
+    MOST_SEEDS,
+    RUN_OPTIONS,
+    make_plan,
+    open_study,
+    study_options,
+    training_options,
+)
+
+if TYPE_CHECKING:
+    import optuna
+
+    from results.record import Given, TrialRecord
+    from search.plan import Plan
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--candidates",
+    type=click.IntRange(min=1, max=1_000),
+    default=3,
+    show_default=True,
+    help="How many of each size are trained again: the first of all searches.",
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1, max=MOST_SEEDS),
+    default=3,
+    show_default=True,
+    help="Trainings of each candidate, measured on validation images.",
+)
+@click.option(
+    "--confirm-seeds",
+    type=click.IntRange(min=0, max=MOST_SEEDS),
+    default=5,
+    show_default=True,
+    help="Trainings of the best of each size on all training images, measured on the test images.",
+)
+@click.option("--dry-run", is_flag=True, help="Print the candidates and the expected time alone.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object on stdout.")
+@study_options
+@training_options
+def front(
+    folder: Path | None,
+    candidates: int,
+    seeds: int,
+    confirm_seeds: int,
+    dry_run: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Confirm the best network of each size, and write the front to DIR.
+
+    For every 500 parameters the first candidates of all searches in the storage that are like
+    --study (default: the newest search; like it means dataset, epochs, sustained epochs and target)
+    are trained again from several seeds. Who has the highest mean on validation images leads, and
+    leaders are measured on the test images. Published networks that nas-search replay trained stand
+    in the same table. DIR (default: fronts/NAME in --out) gets a page and Markdown. The same
+    command goes on where it stopped.
+    """
+    from results.alike import replays_like, searches_like
+    from results.leaders import candidates as first_of_each_size
+
+    if dry_run and options["ray"] is not None:
+        raise click.UsageError("--dry-run times trainings on this machine: leave out --ray")
+    opened = open_study(options["study"], options["storage"], options["out"], of_search=True)
+    plan = _plan(opened, confirm_seeds, **options)
+    chosen = first_of_each_size(searches_like(opened, plan.settings), candidates)
+    if not chosen:
+        raise NasSearchError("no trial is complete yet: let the search go on")
+    if dry_run:
+        _explain(plan, chosen, seeds)
+        return
+
+    import datetime
+    import json
+    from dataclasses import replace
+
+    from results.leaders import described, leaders, trained_again
+    from results.present import leaders_table
+    from results.record import confirmations, records
+    from results.report.leaders import make_leaders_report
+    from results.report.write import write_report
+    from search.run import train_given
+    from search.study import untrained
+
+    where = folder or plan.out / "fronts" / plan.study
+    where.mkdir(parents=True, exist_ok=True)  # what can't be written shall be known before hours
+    wanted = [replace(each, seed=seed) for seed in range(seeds) for each in chosen]
+
+    def leading(found: "list[TrialRecord]") -> list[int]:
+        return [each.candidate.number for each in leaders(trained_again(found, {}, seeds))]
+
+    study = train_given(plan, lambda found: untrained(found, wanted), len(wanted), chosen=leading)
+    again = trained_again(records(study), confirmations(study), seeds)
+    published = replays_like(opened, plan.settings)
+    now = datetime.datetime.now(datetime.UTC)
+    report = make_leaders_report(plan.study, again, published, plan.settings, now)
+    written = write_report(report, where)
+    if as_json:
+        click.echo(json.dumps(described(leaders(again), published, plan.settings), indent=2))
+        return
+    leaders_table(leaders(again), published, plan.settings)
+    click.echo(report.headline)
+    for path in written:
+        click.echo(f"  {path}")
+
+
+def _plan(opened: "optuna.Study", confirm_seeds: int, **options: Any) -> "Plan":
+    """How to train: as the searches do, and the same whatever their budgets and objectives are."""
+    from results.settings import StudySettings
+    from results.storage import settings_of
+    from search.data import find
+    from search.progress import say
+    from space import SearchSpace
+
+    of_search = settings_of(opened)
+    if of_search.trials == "given":
+        raise NasSearchError(
+            f"study {opened.study_name} is no search: name one with --study, or leave it out"
+        )
+    data = find(options["dataset"] or of_search.dataset, options["data_dir"], say)
+    settings = StudySettings(
+        dataset=data.name,
+        space=SearchSpace.for_budget(BUDGET).without_dimensions(),
+        target=of_search.target,
+        epochs=of_search.epochs,
+        sustain=of_search.sustain,
+        trials="given",
+    )
+    run = {name: options[name] for name in RUN_OPTIONS} | {"study": None}
+    name = f"front-{settings.dataset}-{settings.id}"
+    return make_plan(settings, data, default_name=name, **run, confirm_seeds=confirm_seeds)
+
+
+def _explain(plan: "Plan", chosen: "Sequence[Given]", seeds: int) -> None:
+    from results.markdown import count
+    from search.estimate import seconds_per_training
+    from search.progress import duration
+    from space import footprint
+
+    click.echo(f"{count(len(chosen), 'candidate')} of study {plan.study}:")
+    for each in chosen:
+        params = footprint(each.configuration.architecture).params
+        click.echo(f"  {params:,} parameters: {each.name}")
+    trainings = seeds * len(chosen)
+    waves = math.ceil(trainings / plan.workers)
+    seconds = seconds_per_training(plan, chosen[-1].configuration) * waves
+    click.echo(
+        f"{count(trainings, 'training')} of {count(plan.settings.epochs, 'epoch')} without what is "
+        f"trained already, at most {duration(seconds)} on {count(plan.workers, 'worker')} (from a "
+        f"few batches of the largest timed now); then {count(plan.confirm_seeds, 'training')} of "
+        f"each that leads"
+    )
