@@ -3,7 +3,7 @@
 import datetime
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from results.charts.ladder import change, ladder_chart, rung_name, worth_chart
 from results.difference import Difference, of_sustained, step, worths
@@ -18,9 +18,6 @@ from results.report.rung import ended, gaps, rung_parts, scatters, seconds, widt
 from results.settings import StudySettings
 from results.splits import SPLITS
 from space.ingredients import Ingredient, ingredients
-
-LEAST_SAVED = 0.1
-"""Of the parameters: less is not worth a sentence at the top."""
 
 
 def make_drilldown_report(
@@ -68,27 +65,7 @@ def headline(ladder: Ladder, settings: StudySettings) -> str:
         said += f". {len(steps)} changes together: from {start:.2f} to {end:.2f}%"
         all_of_it = of_sustained(ladder, ladder.rungs[-1].here, ladder.rungs[0].here, settings)
         said += f" ({all_of_it.evidence})" if all_of_it.evidence else ""
-    return f"{said}.{_saving(ladder, steps)}{_higher(ladder, settings)}"
-
-
-def _saving(ladder: Ladder, steps: Mapping[int, Difference]) -> str:
-    """Which change saved most parameters at no measurable loss; empty if none saved many."""
-    saved = {
-        place: 1 - ladder.rungs[place].here.params / ladder.rungs[place - 1].here.params
-        for place, each in steps.items()
-        if each.interval is not None and not (each.is_clear and each.points < 0)
-    }
-    most = max(saved, key=lambda place: saved[place], default=0)
-    if not most or saved[most] < LEAST_SAVED:
-        return ""
-    rung, before = ladder.rungs[most], ladder.rungs[most - 1]
-    assert rung.added is not None  # only the first rung adds nothing
-    effect = f"{steps[most].points:+.2f} points"
-    gain = "" if steps[most].is_clear else ", no measurable effect"
-    return (
-        f" {capital(rung.added.words)} saved {saved[most]:.0%} of the parameters "
-        f"({before.here.params:,} to {rung.here.params:,}; {effect}{gain})."
-    )
+    return f"{said}.{_higher(ladder, settings)}"
 
 
 def _higher(ladder: Ladder, settings: StudySettings) -> str:
