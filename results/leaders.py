@@ -18,7 +18,7 @@ from results.record import Confirmation, Given, TrialRecord, given_runs
 from results.replayed import Replayed
 from results.selection import complete, confirmed, merit
 from results.settings import StudySettings
-from space import Configuration
+from space import BASELINES, Configuration, baseline
 
 STEP = 500
 """Parameters between limits: the best of at most 500, of at most 1,000, and so on."""
@@ -34,18 +34,23 @@ def candidates(searches: Mapping[str, Sequence[TrialRecord]], first: int) -> lis
         key=lambda each: merit(each[1]),
         reverse=True,
     )
-    distinct: dict[tuple[str, str], tuple[str, TrialRecord]] = {}
-    for name, trial in ranked:
-        ids = trial.attributes["architecture_id"], trial.attributes["recipe_id"]
-        distinct.setdefault(ids, (name, trial))
-    chosen: dict[tuple[str, int], TrialRecord] = {}
-    for limit in _limits([trial.params for _, trial in distinct.values()]):
-        fitting = [each for each in distinct.values() if each[1].params <= limit]
-        chosen |= {(name, trial.number): trial for name, trial in fitting[:first]}
+    chosen: dict[Configuration, tuple[int, str]] = {}
+    for limit in _limits([trial.params for _, trial in ranked]):
+        fitting: set[Configuration] = set()
+        for name, trial in ranked:
+            if len(fitting) == first:
+                break
+            if trial.params <= limit:
+                fitting.add(trial.configuration)
+                chosen.setdefault(trial.configuration, (trial.params, f"{name} {trial.title}"))
     return [
-        Given(f"{name} {trial.title}", 0, trial.configuration)
-        for (name, _), trial in sorted(chosen.items(), key=lambda each: each[1].params)
+        Given(f"{name}{_KNOWN.get(configuration, '')}", 0, configuration)
+        for configuration, (_, name) in sorted(chosen.items(), key=lambda each: each[1])
     ]
+
+
+_KNOWN = {baseline(name): f" (known: {name})" for name in BASELINES}
+"""What searches begin with: it was once picked by what it had scored on test images."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,11 @@ class Candidate:
         return self.runs[0].params
 
     @property
+    def diverged(self) -> int:
+        """How many of its runs did."""
+        return sum(each.diverged for each in self.runs)
+
+    @property
     def validation(self) -> list[float]:
         """Sustained validation accuracy of each run, percent."""
         return [each.sustained for each in self.runs]
@@ -90,43 +100,41 @@ class Leader:
 
 
 def trained_again(
-    records: Sequence[TrialRecord],
-    runs: Mapping[int, Sequence[Confirmation]],
-    seeds: int | None = None,
+    records: Sequence[TrialRecord], runs: Mapping[int, Sequence[Confirmation]]
 ) -> list[Candidate]:
-    """The candidates that were trained from `seeds` seeds, the smallest first.
+    """The candidates, the smallest first, over the seeds that all of them were trained from.
 
-    None: from as many as at least half of them were. `runs`: the confirmations by trial.
+    `runs`: the confirmations by trial.
     """
     found = given_runs(records)
     if not found:
         return []
-    wanted = range(seeds or statistics.median_low(map(len, found.values())))
+    seeds = sorted(set.intersection(*(set(by_seed) for by_seed in found.values())))
+    if not seeds:
+        return []
     made = []
     for configuration, by_seed in found.items():
-        if all(seed in by_seed for seed in wanted):
-            trials = tuple(by_seed[seed] for seed in wanted)
-            given = Given.of(trials[0].attributes)
-            assert given is not None
-            confirmations = [
-                run for trial in by_seed.values() for run in runs.get(trial.number, ())
-            ]
-            made.append(Candidate(given.name, configuration, trials, tuple(confirmations)))
+        trials = tuple(by_seed[seed] for seed in seeds)
+        given = Given.of(trials[0].attributes)
+        assert given is not None
+        confirmations = tuple(runs.get(trials[0].number, ()))
+        made.append(Candidate(given.name, configuration, trials, confirmations))
     return sorted(made, key=lambda each: (each.params, each.number))
 
 
 def leaders(found: Sequence[Candidate]) -> list[Leader]:
     """Who has the highest mean validation accuracy of each limit, the smallest first.
 
-    Of equals the smallest. One that leads several limits stands there once.
+    Of equals the smallest. One that leads several limits stands there once; one that diverged from
+    some seed leads none.
     """
+    steady = [each for each in found if not each.diverged]
     led: dict[int, list[int]] = {}
-    by_number = {each.number: each for each in found}
-    for limit in _limits([each.params for each in found]):
-        fitting = [each for each in found if each.params <= limit]
-        if fitting:
-            best = max(fitting, key=lambda each: (statistics.mean(each.validation), -each.params))
-            led.setdefault(best.number, []).append(limit)
+    by_number = {each.number: each for each in steady}
+    for limit in _limits([each.params for each in steady]):
+        fitting = [each for each in steady if each.params <= limit]
+        best = max(fitting, key=lambda each: (statistics.mean(each.validation), -each.params))
+        led.setdefault(best.number, []).append(limit)
     return [Leader(by_number[number], (min(limits), max(limits))) for number, limits in led.items()]
 
 
@@ -182,10 +190,11 @@ def _measured(test: Sequence[float], settings: StudySettings) -> tuple[str, str,
 
 
 def described(
-    found: Sequence[Leader], published: Sequence[Replayed], settings: StudySettings
+    study: str, found: Sequence[Leader], published: Sequence[Replayed], settings: StudySettings
 ) -> dict[str, Any]:
     """All of it as one JSON object; accuracies in percent, `test` as `nas-search best` says it."""
     return {
+        "study": study,
         "target": settings.target,
         "leaders": [
             {
@@ -199,7 +208,12 @@ def described(
             for each in found
         ],
         "published": [
-            {"id": each.published.id, "params": each.params, "sustained": each.sustained}
+            {
+                "id": each.published.id,
+                "reconstruction": bool(each.published.reconstruction),
+                "params": each.params,
+                "sustained": each.sustained,
+            }
             for each in published
         ],
     }

@@ -211,7 +211,7 @@ def report(
     """
     import datetime
 
-    from results.alike import replays_like
+    from results.alike import alike
     from results.record import confirmations, records
     from results.report.digits import TestDigits
     from results.report.of_study import report_of
@@ -224,11 +224,12 @@ def report(
     opened = open_study(study, storage, out)
     folder = folder or report_folder(out, opened.study_name)
     settings, runs = settings_of(opened), confirmations(opened)
-    source = find_at_hand(settings.dataset, data_dir) if runs else None
+    shows_digits = settings.about == "search" and runs
+    source = find_at_hand(settings.dataset, data_dir) if shows_digits else None
     digits = source.load().test if source else None
     test = TestDigits(digits.images.numpy(), digits.labels.numpy()) if digits else None
     now = datetime.datetime.now(datetime.UTC)
-    published = replays_like(opened, settings) if settings.about == "front" else ()
+    published = alike(opened, settings).published if settings.about == "front" else ()
     made = report_of(opened.study_name, settings, records(opened), runs, test, now, published)
     written = write_report(made, folder)
     click.echo(made.headline)

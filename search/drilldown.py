@@ -186,7 +186,7 @@ def _of_a_study(trial: int | None, choice: str, **options: Any) -> "tuple[Goal, 
 def _explain(plan: "Plan", goal: "Goal", seeds: int) -> None:
     from results.ladder import climb, describe, rounds
     from results.markdown import count
-    from search.estimate import seconds_per_training
+    from search.estimate import seconds_per_training, trained
     from search.progress import duration
 
     configuration, max_params = goal.configuration, plan.settings.max_params
@@ -198,27 +198,17 @@ def _explain(plan: "Plan", goal: "Goal", seeds: int) -> None:
         f"at each rung all that are left are tried: {count(sum(every), 'training')} of "
         f"{count(plan.settings.epochs, 'epoch')} in all"
     )
-    ladder = climb(configuration, max_params, seeds, _trained(plan))
+    ladder = climb(configuration, max_params, seeds, trained(plan))
     if not ladder.missing:
         click.echo(f"{said}; all of them are trained")
         return
-    trained = seeds * len(ladder.every)
-    left = [max(0, each - max(0, trained - sum(every[:n]))) for n, each in enumerate(every)]
-    if trained:
-        said += f", {trained} of them trained"
+    done = seeds * len(ladder.every)
+    left = [max(0, each - max(0, done - sum(every[:n]))) for n, each in enumerate(every)]
+    if done:
+        said += f", {done} of them trained"
     waves = sum(math.ceil(each / plan.workers) for each in left)
     seconds = seconds_per_training(plan, configuration) * waves
     click.echo(
         f"{said}; about {duration(seconds)} on {count(plan.workers, 'worker')} (from a few batches "
         f"of the whole network timed now)"
     )
-
-
-def _trained(plan: "Plan") -> "list[TrialRecord]":
-    """What is trained of the ladder already."""
-    from results.record import records
-
-    try:
-        return records(open_study(plan.study, plan.storage, plan.out))
-    except NasSearchError:  # it has not begun
-        return []

@@ -1,8 +1,11 @@
-"""How long a training takes: some batches of it, timed."""
+"""What a run will take, before it is begun: what is trained, and how long a training takes."""
 
 from dataclasses import replace
 
+from results.errors import NasSearchError
+from results.record import TrialRecord, records
 from search.device import prepare_thread
+from search.options import open_study
 from search.plan import Plan
 from search.precision import measure_precision
 from search.train import TrainingRun
@@ -10,6 +13,14 @@ from space import Configuration
 
 TIMED_IMAGES = 2_048
 """Of an epoch that the expected time is measured by."""
+
+
+def trained(plan: Plan) -> list[TrialRecord]:
+    """The trials of the study of the plan; none if it has not begun."""
+    try:
+        return records(open_study(plan.study, plan.storage, plan.out))
+    except NasSearchError:
+        return []
 
 
 def seconds_per_training(plan: Plan, configuration: Configuration) -> float:

@@ -70,14 +70,18 @@ def front(
     in the same table. DIR (default: fronts/NAME in --out) gets a page and Markdown. The same
     command goes on where it stopped.
     """
-    from results.alike import replays_like, searches_like
+    from results.alike import alike
     from results.leaders import candidates as first_of_each_size
+    from search.progress import say
 
     if dry_run and options["ray"] is not None:
         raise click.UsageError("--dry-run times trainings on this machine: leave out --ray")
     opened = open_study(options["study"], options["storage"], options["out"], of_search=True)
     plan = _plan(opened, confirm_seeds, **options)
-    chosen = first_of_each_size(searches_like(opened, plan.settings), candidates)
+    others = alike(opened, plan.settings)
+    for line in others.left_out:
+        say(line)
+    chosen = first_of_each_size(others.searches, candidates)
     if not chosen:
         raise NasSearchError("no trial is complete yet: let the search go on")
     if dry_run:
@@ -86,36 +90,49 @@ def front(
 
     import datetime
     import json
-    from dataclasses import replace
 
     from results.leaders import described, leaders, trained_again
     from results.present import leaders_table
     from results.record import confirmations, records
-    from results.report.leaders import make_leaders_report
+    from results.report.leaders import make_leaders_report, protocol
     from results.report.write import write_report
     from search.run import train_given
-    from search.study import untrained
 
     where = folder or plan.out / "fronts" / plan.study
     where.mkdir(parents=True, exist_ok=True)  # what can't be written shall be known before hours
-    wanted = [replace(each, seed=seed) for seed in range(seeds) for each in chosen]
 
     def leading(found: "list[TrialRecord]") -> list[int]:
-        return [each.candidate.number for each in leaders(trained_again(found, {}, seeds))]
+        return [each.candidate.number for each in leaders(trained_again(found, {}))]
 
-    study = train_given(plan, lambda found: untrained(found, wanted), len(wanted), chosen=leading)
-    again = trained_again(records(study), confirmations(study), seeds)
-    published = replays_like(opened, plan.settings)
+    study = train_given(plan, lambda found: _missing(found, chosen, seeds), chosen=leading)
+    again, settings = trained_again(records(study), confirmations(study)), plan.settings
+    best, published = leaders(again), alike(opened, settings).published
     now = datetime.datetime.now(datetime.UTC)
-    report = make_leaders_report(plan.study, again, published, plan.settings, now)
+    report = make_leaders_report(plan.study, again, published, settings, now)
     written = write_report(report, where)
     if as_json:
-        click.echo(json.dumps(described(leaders(again), published, plan.settings), indent=2))
+        click.echo(json.dumps(described(plan.study, best, published, settings), indent=2))
         return
-    leaders_table(leaders(again), published, plan.settings)
+    leaders_table(best, published, settings)
+    if best:
+        click.echo(protocol(best, published, settings))
     click.echo(report.headline)
     for path in written:
         click.echo(f"  {path}")
+
+
+def _missing(
+    found: "Sequence[TrialRecord]", chosen: "Sequence[Given]", seeds: int
+) -> "Sequence[Given]":
+    """What is to be trained: also of what was chosen when the searches had found less, as it may
+    have led by right."""
+    from results.record import Given
+    from search.study import untrained
+
+    known = [given for each in found if (given := Given.of(each.attributes))]
+    every = {each.configuration: each for each in (*known, *chosen)}.values()
+    wanted = [Given(each.name, seed, each.configuration) for seed in range(seeds) for each in every]
+    return untrained(found, wanted)
 
 
 def _plan(opened: "optuna.Study", confirm_seeds: int, **options: Any) -> "Plan":
@@ -127,11 +144,16 @@ def _plan(opened: "optuna.Study", confirm_seeds: int, **options: Any) -> "Plan":
     from space import SearchSpace
 
     of_search = settings_of(opened)
-    if of_search.trials == "given":
+    if of_search.about != "search":
         raise NasSearchError(
             f"study {opened.study_name} is no search: name one with --study, or leave it out"
         )
-    data = find(options["dataset"] or of_search.dataset, options["data_dir"], say)
+    if options["dataset"] not in (None, of_search.dataset):
+        raise NasSearchError(
+            f"study {opened.study_name} is of {of_search.dataset}: leave out --dataset, or name "
+            f"another search with --study"
+        )
+    data = find(of_search.dataset, options["data_dir"], say)
     settings = StudySettings(
         dataset=data.name,
         space=SearchSpace.for_budget(BUDGET).without_dimensions(),
@@ -147,7 +169,7 @@ def _plan(opened: "optuna.Study", confirm_seeds: int, **options: Any) -> "Plan":
 
 def _explain(plan: "Plan", chosen: "Sequence[Given]", seeds: int) -> None:
     from results.markdown import count
-    from search.estimate import seconds_per_training
+    from search.estimate import seconds_per_training, trained
     from search.progress import duration
     from space import footprint
 
@@ -155,12 +177,14 @@ def _explain(plan: "Plan", chosen: "Sequence[Given]", seeds: int) -> None:
     for each in chosen:
         params = footprint(each.configuration.architecture).params
         click.echo(f"  {params:,} parameters: {each.name}")
-    trainings = seeds * len(chosen)
-    waves = math.ceil(trainings / plan.workers)
-    seconds = seconds_per_training(plan, chosen[-1].configuration) * waves
-    click.echo(
-        f"{count(trainings, 'training')} of {count(plan.settings.epochs, 'epoch')} without what is "
-        f"trained already, at most {duration(seconds)} on {count(plan.workers, 'worker')} (from a "
-        f"few batches of the largest timed now); then {count(plan.confirm_seeds, 'training')} of "
-        f"each that leads"
-    )
+    missing = _missing(trained(plan), chosen, seeds)
+    said = f"{count(len(missing), 'training')} of {count(plan.settings.epochs, 'epoch')} to do"
+    if missing:
+        slowest = max(missing, key=lambda each: footprint(each.configuration.architecture).macs)
+        waves = math.ceil(len(missing) / plan.workers)
+        seconds = seconds_per_training(plan, slowest.configuration) * waves
+        said += (
+            f", about {duration(seconds)} on {count(plan.workers, 'worker')} if all were like the "
+            f"slowest (a few batches of which were timed now)"
+        )
+    click.echo(f"{said}; then {count(plan.confirm_seeds, 'training')} of each that leads")

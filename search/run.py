@@ -59,19 +59,31 @@ def train_given(
     NasSearchError if what was missing has failed when it was worked on.
     """
     with at_work(plan, baselines=False) as (study, crew, publisher):
-        before: Sequence[Given] = ()
-        while wanted := missing(found := records(study)):
-            failed = failures(found, wanted)
-            if failed and list(wanted) == list(before):
-                raise NasSearchError(
-                    f"{count(len(failed), 'training')} failed: see the error column of nas-search "
-                    f"trials --study {plan.study} --format csv, mend the cause and run the same "
-                    f"command again"
-                )
-            _train(plan, study, wanted, total, crew, publisher)
-            before = wanted
-        _confirm(plan, study, chosen, crew, publisher)
+        _train_missing(plan, study, missing, total, crew, publisher)
+        while _confirm(plan, study, chosen, crew, publisher):  # others may have added to it
+            _train_missing(plan, study, missing, total, crew, publisher)
     return study
+
+
+def _train_missing(
+    plan: Plan,
+    study: "optuna.Study",
+    missing: Callable[[list[TrialRecord]], Sequence[Given]],
+    total: int,
+    crew: Crew,
+    publisher: Publisher,
+) -> None:
+    before: Sequence[Given] = ()
+    while wanted := missing(found := records(study)):
+        failed = failures(found, wanted)
+        if failed and list(wanted) == list(before):
+            raise NasSearchError(
+                f"{count(len(failed), 'training')} failed: see the error column of nas-search "
+                f"trials --study {plan.study} --format csv, mend the cause and run the same "
+                f"command again"
+            )
+        _train(plan, study, wanted, total, crew, publisher)
+        before = wanted
 
 
 def _train(
@@ -192,7 +204,8 @@ def _confirm(
     chosen: Callable[[list[TrialRecord]], Sequence[int]],
     crew: Crew,
     publisher: Publisher,
-) -> None:
+) -> bool:
+    """Whether any of the chosen was missing."""
     refresh(study)
     numbers = chosen(records(study))
     have = {(run.trial, run.seed) for runs in confirmations(study).values() for run in runs}
@@ -203,6 +216,7 @@ def _confirm(
         tally = Tally(len(wanted), len(wanted) - len(missing), compares=False)
         tasks = [ConfirmTask(missing)] * min(plan.workers, len(missing))
         _work(crew, "confirm on test images", tally, tasks, publisher)
+    return bool(missing)
 
 
 def _work(

@@ -2,18 +2,24 @@
 
 import datetime
 import json
-from collections.abc import Sequence
+import shutil
+from pathlib import Path
 
+import optuna
 import pytest
 
+from results.alike import alike
+from results.charts.chart import Points
 from results.charts.leaders import leaders_chart
 from results.leaders import COLUMNS, candidates, described, leaders, rows, trained_again
+from results.ledger import with_ledger
 from results.record import Confirmation, Given, TrialRecord, drawn_attributes
 from results.replayed import replayed
 from results.report.leaders import headline, make_leaders_report, note
 from results.report.page import page
-from results.settings import StudySettings
-from space import Configuration, SearchSpace, footprint
+from results.settings import SETTINGS_KEY, StudySettings
+from results.storage import default_url, load_study, open_storage, settings_of
+from space import Configuration, SearchSpace, baseline, footprint
 from tests.conftest import CommandLine
 from tests.studies import DRAWS
 from tests.test_replay import RUNS as REPLAYED
@@ -105,10 +111,26 @@ def test_of_equals_the_smallest_leads() -> None:
 
 
 def test_all_are_compared_over_the_same_seeds() -> None:
-    half = [*TRAINED[:5], again(6, LARGE, 2, 99.9)]
-    assert [each.number for each in trained_again(half, {}, 2)] == [0, 2]
-    assert [len(each.runs) for each in trained_again(TRAINED, {}, 1)] == [1, 1, 1]
-    assert trained_again(TRAINED, {}, 3) == trained_again([], {}) == []
+    part = [*TRAINED[:5], again(6, LARGE, 2, 99.9)]
+    assert [each.validation for each in trained_again(part, {})] == [[99.2], [99.6], [99.5]]
+    assert trained_again([again(0, SMALL, 0, 99.0), again(1, LARGE, 1, 99.0)], {}) == []
+    assert trained_again([], {}) == []
+
+
+def test_what_diverged_from_a_seed_leads_nothing() -> None:
+    broken = again(1, SMALL, 1, 99.9)
+    broken = TrialRecord(
+        1, "pruned", None, {}, {**broken.attributes, "reason": "diverged in epoch 2"}
+    )
+    found = trained_again([again(0, SMALL, 0, 99.9), broken, *TRAINED[2:]], {})
+    assert [each.diverged for each in found] == [1, 0, 0]
+    assert [each.candidate.number for each in leaders(found)] == [2, 4]
+    assert leaders(found[:1]) == []
+
+
+def test_what_searches_begin_with_is_marked() -> None:
+    (only,) = candidates({"a": [searched(0, baseline("1.3"), 99.0)]}, 1)
+    assert only.name == "a trial 0 (known: 1.3)"
 
 
 def test_published_networks_stand_among_them() -> None:
@@ -123,7 +145,7 @@ def test_published_networks_stand_among_them() -> None:
     assert by_name["of 0"]["test"] == "99.42 ± 0.06"
     assert by_name["of 0"]["worst seed"] == "99.38"
     assert by_name["of 0"]["seeds that hold"] == "1 of 2"
-    told = described(found, published, SETTINGS)
+    told = described("a front", found, published, SETTINGS)
     assert told["leaders"][1]["test"] == {
         "seeds": 2,
         "mean": 99.46,
@@ -131,23 +153,47 @@ def test_published_networks_stand_among_them() -> None:
         "worst": 99.45,
         "holding": 2,
     }
-    assert told["published"][0] == {"id": "1.3", "params": 5_760, "sustained": [99.3, 99.4]}
+    assert told["study"] == "a front"
+    assert [each["reconstruction"] for each in told["published"]] == [False, True]
+    assert told["published"][0]["sustained"] == [99.3, 99.4]
+
+
+LOW = [confirmation(0, seed, 99.1) for seed in range(2)]
 
 
 @pytest.mark.parametrize(
     ("runs", "said"),
     [
-        ({}, "No network of the front is measured"),
-        (CONFIRMED, "hold 99.4% on test images from each of 2 seeds; the highest mean is 99.46%"),
-        ({0: CONFIRMED[0]}, "on average, none from every seed"),
-        ({0: [confirmation(0, 0, 99.1)]}, "No network holds 99.4%"),
+        ({}, "2 networks of the front, not confirmed"),
+        ({0: CONFIRMED[0][:1]}, "2 networks of the front, not confirmed"),
+        (CONFIRMED, "hold 99.4% on test images from each of 2 seeds; {large} sustain 99.46% on"),
+        (
+            {0: CONFIRMED[0], 4: CONFIRMED[4][:1]},
+            "So far: {small} parameters hold 99.4% on test images on average of 2 seeds, none from "
+            "each; {small} sustain 99.42% on",
+        ),
+        ({**CONFIRMED, 4: LOW, 0: LOW}, "No network holds 99.4% on test images on average"),
     ],
 )
 def test_the_headline_is_the_smallest_that_holds(
-    runs: dict[int, Sequence[Confirmation]], said: str
+    runs: dict[int, list[Confirmation]], said: str
 ) -> None:
-    assert said in headline(leaders(trained_again(TRAINED, runs)), SETTINGS)
-    assert said in note(TRAINED, runs, SETTINGS)
+    sizes = {
+        "small": f"{footprint(SMALL.architecture).params:,}",
+        "large": f"{footprint(LARGE.architecture).params:,}",
+    }
+    assert said.format(**sizes) in headline(leaders(trained_again(TRAINED, runs)), SETTINGS)
+    assert said.format(**sizes) in note(TRAINED, runs, SETTINGS)
+
+
+def test_no_published_network_is_drawn_below_its_place() -> None:
+    low = {0: LOW, 4: [confirmation(4, seed, 99.0) for seed in range(2)]}
+    target = SETTINGS.model_copy(update={"target": 98.5})
+    chart = leaders_chart(leaders(trained_again(TRAINED, low)), replayed(REPLAYED), target)
+    assert chart.y.limits is not None
+    highest = max(value for mark in chart.marks if isinstance(mark, Points) for value in mark.y)
+    assert highest == pytest.approx(99.35)
+    assert highest < chart.y.limits[1]
 
 
 def test_the_report_has_every_leader_and_every_candidate() -> None:
@@ -158,16 +204,18 @@ def test_the_report_has_every_leader_and_every_candidate() -> None:
         SETTINGS,
         datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC),
     )
+    assert "among 2 leaders" in made.markdown
+    assert "(known: " not in made.markdown
     assert "nas-search export DIR --study a front --trial 4 --seeds" in made.markdown
     assert made.markdown.count("## ") == 4  # the front, two leaders, candidates
-    assert "of 2 | 99.20 ± 0.57 | 98.80" in made.markdown
+    assert "of 2 | 99.20 ± 0.57 | 98.80 | 0 of 2 |" in made.markdown
     assert page(made).count("data:image/svg+xml") == 3
     chart = leaders_chart(leaders(trained_again(TRAINED, CONFIRMED)), (), SETTINGS)
     assert "2 networks" in chart.summary
     nothing = make_leaders_report(
         "a front", [], (), SETTINGS, datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
     )
-    assert "No candidate is trained" in nothing.markdown
+    assert "No candidate is trained from any seed yet." in nothing.markdown
     assert page(nothing)
 
 
@@ -177,7 +225,8 @@ def test_a_dry_run_says_who_is_tried(finished: CommandLine) -> None:
     assert dry.returncode == 0, dry.stderr
     assert "of study front-mnist-sample-" in dry.stdout
     assert "mnist-sample-accuracy-2000 trial" in dry.stdout
-    assert "of 2 epochs without what is trained already, at most" in dry.stdout
+    assert "of 2 epochs to do, about" in dry.stdout
+    assert "then 5 trainings of each that leads" in dry.stdout
     assert not (finished.folder / "runs" / "fronts").exists()
 
 
@@ -187,7 +236,6 @@ def test_a_front_is_trained_once_and_reported_by_whoever_asks(nas_search: Comman
         *("--epochs", "1", "--sustain", "1", "--target", "5", "--precision", "float32"),
         *("--trials", "2", "--workers", "1", "--finalists", "0"),
     )
-    assert "no studies in" in nas_search("front").stderr
     assert nas_search(*search).returncode == 0
     options = (
         *("--candidates", "1", "--seeds", "1", "--confirm-seeds", "1"),
@@ -203,12 +251,47 @@ def test_a_front_is_trained_once_and_reported_by_whoever_asks(nas_search: Comman
     told_headline = again.stdout.splitlines()[-3]
     report = nas_search("report", "there")
     assert report.stdout.splitlines()[0] == told_headline
+    assert "0 trainings of 1 epoch to do;" in nas_search("front", *options, "--dry-run").stdout
     first = str(told["leaders"][0]["trial"])
-    study = next((nas_search.folder / "runs" / "fronts").iterdir()).name
-    exported = nas_search("export", "model", "--study", study, "--trial", first, "--seeds")
+    exported = nas_search("export", "model", "--study", told["study"], "--trial", first, "--seeds")
     assert exported.returncode == 0, exported.stderr
-    verified = nas_search("verify", "model")
-    assert verified.returncode == 0, verified.stderr
-    other = nas_search("front", "--study", study)
-    assert other.returncode == 1
-    assert "is no search" in other.stderr
+    card = (nas_search.folder / "model" / "README.md").read_text()
+    assert "a trial of a search. Chosen on validation accuracy over several seeds." in card
+    assert "published" not in card
+    assert "the budget" not in card
+    more = nas_search("front", *options, "--seeds", "2")
+    assert "seed 1: " in more.stderr
+    assert "seed 0: " not in more.stderr
+    refused = nas_search("front", "--study", told["study"])
+    assert refused.returncode == 1
+    assert "is no search" in refused.stderr
+    assert "is of mnist-sample" in nas_search("front", "--dataset", "mnist").stderr
+
+
+def test_only_studies_that_compare_are_read(finished: CommandLine, tmp_path: Path) -> None:
+    shutil.copytree(finished.folder / "runs", tmp_path / "runs")
+    storage = open_storage(default_url(tmp_path / "runs"), create=False)
+    study = load_study(storage, None)
+    settings = settings_of(study)
+    for name, changed in (
+        ("another", {}),
+        ("epochs", {"epochs": 3}),
+        ("sustain", {"sustain": 1}),
+        ("target", {"target": 98.0}),
+        ("data", {"dataset": "mnist"}),
+        ("given", {"trials": "given"}),
+        ("again", {"trials": "given", "protocol": "published", "target": 98.0}),
+        ("newer", {"format": 1_000}),
+    ):
+        other = optuna.create_study(study_name=name, storage=storage)
+        stored = {**settings.model_dump(mode="json"), **changed}
+        other.set_user_attr(SETTINGS_KEY, stored)
+    optuna.create_study(study_name="of others", storage=storage)
+    found = alike(with_ledger(study), settings)
+    assert list(found.searches) == [study.study_name, "another"]
+    assert len(found.searches[study.study_name]) >= 4
+    assert found.published == []
+    (left_out,) = found.left_out
+    assert left_out == (
+        "study newer is left out: study newer was written by a newer nas-search: upgrade this one"
+    )

@@ -23,7 +23,8 @@ def leaders_chart(
     if not measured:
         return Chart(title, Axis(), Axis(), (), title, empty="No leader is measured yet.")
     means = [statistics.mean(each.test) for each in measured]
-    limits = accuracy_limits(means, settings.target, factor=LARGEST_FACTOR)
+    others = [statistics.mean(each.sustained) for each in published]
+    limits = accuracy_limits([*means, *others], settings.target, factor=LARGEST_FACTOR)
     marks: list[Mark] = [
         Rule(settings.target, f"target {settings.target:g}%", colour=RED),
         Line([each.params for each in measured], means, "", BLUE, width=1.2),
@@ -51,14 +52,13 @@ def leaders_chart(
         marks.append(
             Points(
                 [each.params for each in published],
-                [statistics.mean(each.sustained) for each in published],
+                others,
                 "published, trained again",
                 GREY,
                 shape="diamond",
                 names=[
-                    f"published {each.published.id}: {each.params:,} parameters, "
-                    f"{statistics.mean(each.sustained):.2f}%"
-                    for each in published
+                    f"published {each.published.id}: {each.params:,} parameters, {mean:.2f}%"
+                    for each, mean in zip(published, others, strict=True)
                 ],
             )
         )

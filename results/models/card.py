@@ -79,8 +79,7 @@ def model_card(
             else ""
         )
         + f"Parameters are trainable ones, the scale and shift "
-        f"of BatchNorm included. The target was {settings.target}%, the budget fewer than "
-        f"{settings.max_params:,} parameters.",
+        f"of BatchNorm included. The target was {settings.target}%{_budget(settings)}.",
         "## Recipe\n\n" + _recipe(configuration.recipe),
         "## Files\n\n" + forms_section(forms, remarks),
         "## Loading\n\n" + loading_section(forms),
@@ -93,14 +92,21 @@ def model_card(
 
 def _origin(settings: StudySettings, record: TrialRecord) -> str:
     """How the configuration came about, in a sentence."""
-    if settings.trials == "drawn":
+    trained = f"Trained by nas-search as {record.title}"
+    if settings.about == "search":
         return f"Found by nas-search, trial {record.number}. Chosen on validation accuracy."
-    given = (
-        "a published network"
-        if settings.goal is None
-        else f"a rung on the way to {settings.goal.title}"
-    )
-    return f"Trained by nas-search as {record.title}: {given}, not found by a search."
+    if settings.about == "front":
+        return f"{trained}, a trial of a search. Chosen on validation accuracy over several seeds."
+    if settings.goal is None:
+        return f"{trained}: a published network, not found by a search."
+    return f"{trained}: a rung on the way to {settings.goal.title}, not found by a search."
+
+
+def _budget(settings: StudySettings) -> str:
+    """What the networks were held to, if they were."""
+    if settings.about in ("front", "replay"):
+        return ""
+    return f", the budget fewer than {settings.max_params:,} parameters"
 
 
 def _trained(settings: StudySettings) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from results.charts.leaders import leaders_chart
 from results.charts.seeds import seeds_chart
+from results.leaderboard import FEWEST_SEEDS
 from results.leaders import COLUMNS, Candidate, Leader, leaders, rows, trained_again
 from results.markdown import capital, count, mean_sd, table
 from results.record import Confirmation, TrialRecord
@@ -49,27 +50,32 @@ def make_leaders_report(
 
 
 def headline(leading: Sequence[Leader], settings: StudySettings) -> str:
-    """The smallest network that holds the target from every seed, in a sentence."""
-    measured = [each.candidate for each in leading if each.candidate.test]
-    if not measured:
-        return "No network of the front is measured on test images yet."
-    target = f"{settings.target:g}%"
-    best = max(measured, key=lambda each: statistics.mean(each.test))
-    said = f"the highest mean is {statistics.mean(best.test):.2f}% with {best.params:,} parameters."
+    """The smallest network that holds the target from every seed, in a sentence or two."""
+    if not leading:
+        return "No candidate is trained from any seed yet."
+    most = max(len(each.candidate.test) for each in leading)
+    if most < FEWEST_SEEDS:
+        return (
+            f"{capital(count(len(leading), 'network'))} of the front, not confirmed: that takes "
+            f"{FEWEST_SEEDS} seeds on test images, or more."
+        )
+    measured = [each.candidate for each in leading if len(each.candidate.test) == most]
+    so_far = "" if len(measured) == len(leading) else "So far: "
+    target, seeds = f"{settings.target:g}%", count(most, "seed")
+    best = measured[-1]
+    said = f"; {best.params:,} sustain {statistics.mean(best.test):.2f}% on average."
     holding = [each for each in measured if min(each.test) >= settings.target]
     on_average = [each for each in measured if statistics.mean(each.test) >= settings.target]
     if holding:
-        smallest = holding[0]
-        return (
-            f"{smallest.params:,} parameters hold {target} on test images from each of "
-            f"{count(len(smallest.test), 'seed')}; {said}"
+        held = f"{holding[0].params:,} parameters hold {target} on test images from each of {seeds}"
+    elif on_average:
+        held = (
+            f"{on_average[0].params:,} parameters hold {target} on test images on average of "
+            f"{seeds}, none from each"
         )
-    if on_average:
-        return (
-            f"{on_average[0].params:,} parameters hold {target} on test images on average, none "
-            f"from every seed; {said}"
-        )
-    return f"No network holds {target} on test images on average; {said}"
+    else:
+        held = f"no network holds {target} on test images on average of {seeds}"
+    return capital(f"{so_far}{held}{said}")
 
 
 def note(
@@ -79,11 +85,8 @@ def note(
 ) -> str:
     """What the dashboard says of the study."""
     leading = leaders(trained_again(records, runs))
-    if not leading:
-        return "No candidate is trained from all its seeds yet."
-    return "\n\n".join(
-        [f"**{headline(leading, settings)}**", table(COLUMNS, rows(leading, (), settings))]
-    )
+    shown = [table(COLUMNS, rows(leading, (), settings)), protocol(leading, (), settings)]
+    return "\n\n".join([f"**{headline(leading, settings)}**", *(shown if leading else ())])
 
 
 def _overview(
@@ -93,35 +96,41 @@ def _overview(
     pictures: Pictures,
 ) -> list[str]:
     if not leading:
-        return ["No candidate is trained from all its seeds yet."]
+        return ["There is nothing to show yet."]
     return [
         table(COLUMNS, rows(leading, published, settings)),
         pictures.chart("leaders", leaders_chart(leading, published, settings)),
-        _protocol(leading, published, settings),
+        protocol(leading, published, settings),
     ]
 
 
-def _protocol(
+def protocol(
     leading: Sequence[Leader], published: Sequence[Replayed], settings: StudySettings
 ) -> str:
+    """How the figures of the table came about, and what they can't say. One or more leaders."""
     split = SPLITS[settings.dataset]
     seeds = count(len(leading[0].candidate.runs), "seed")
-    again = (
-        " Published networks were trained by their own recipes, measured the same way as leaders; "
-        "an asterisk: layers that were not published, reconstructed."
-        if published
-        else ""
-    )
-    return capital(
-        f"accuracies are *sustained* ones, the lowest of the last "
+    said = [
+        f"- Accuracies are *sustained* ones, the lowest of the last "
         f"{count(settings.sustain, 'epoch')} of {settings.epochs}, in percent, mean ± standard "
-        f"deviation over seeds. *Validation*: candidates, the first of all searches by single "
-        f"runs, were trained again on {split.training - split.validation:,} images from {seeds} "
-        f"each and measured on {split.validation:,} others. The highest mean of at most so many "
-        f"parameters leads. *Test*: leaders alone were then trained on all {split.training:,} "
-        f"and measured on {split.test:,} test images, which chose nothing. A seed *holds* if it "
-        f"sustains {settings.target:g}%.{again}"
-    )
+        f"deviation over seeds. A seed *holds* if it sustains {settings.target:g}%.",
+        f"- *Validation*: candidates, the first of all searches by single runs, were trained again "
+        f"on {split.training - split.validation:,} images from {seeds} each and measured on "
+        f"{split.validation:,} others. The highest mean of at most so many parameters leads. As "
+        f"searches and this choice went by these images, the figures are slightly optimistic.",
+        f"- *Test*: leaders alone are trained on all {split.training:,} images and measured on "
+        f"{split.test:,} test images, which choose no leader. To name the smallest that holds is "
+        f"to choose by them, among {count(len(leading), 'leader')}.",
+        "- *Known* networks are those that searches begin with: people once picked them by what "
+        "they had scored on test images."
+        if any("(known: " in each.candidate.name for each in leading)
+        else "",
+        "- Published networks were trained by their own recipes and measured as leaders are. An "
+        "asterisk: layers that were not published, reconstructed."
+        if published
+        else "",
+    ]
+    return "\n".join(each for each in said if each)
 
 
 def _network(study: str, leader: Leader, settings: StudySettings, pictures: Pictures) -> list[str]:
@@ -129,7 +138,8 @@ def _network(study: str, leader: Leader, settings: StudySettings, pictures: Pict
     measured = f", on test images {mean_sd(each.test)}%" if each.test else ""
     shown = [
         pictures.chart(f"seeds-{each.number}", seeds_chart(each.confirmations, settings)),
-        f"As model files: `nas-search export DIR --study {study} --trial {each.number} --seeds`",
+        f"As model files: `nas-search export DIR --study {study} --trial {each.number} --seeds` "
+        f"(with the `--out` or `--storage` of the front, if it had one).",
     ]
     return [
         f"## {each.params:,} parameters: {each.name}",
@@ -145,13 +155,14 @@ def _candidates(found: Sequence[Candidate]) -> str:
     if not found:
         return "None yet."
     return table(
-        ("parameters", "network", "validation", "lowest"),
+        ("parameters", "network", "validation", "lowest", "diverged"),
         [
             (
                 f"{each.params:,}",
                 each.name,
                 mean_sd(each.validation),
                 f"{min(each.validation):.2f}",
+                f"{each.diverged} of {len(each.runs)}",
             )
             for each in found
         ],
