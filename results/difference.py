@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from results.intervals import CONFIDENCE, difference_interval, resolution, scatter_of
 from results.ladder import Ladder, Tried
@@ -65,9 +65,16 @@ def difference(
 def of_sustained(
     ladder: Ladder, one: Tried, other: Tried, settings: StudySettings, comparisons: int = 1
 ) -> Difference:
-    """Of the sustained accuracies of two configurations of a ladder."""
+    """Of the sustained accuracies of two configurations of a ladder.
+
+    The interval ends where the other would have to be better than 100% or worse than 0.
+    """
     groups = [each.sustained for each in ladder.every]
-    return difference(one.sustained, other.sustained, settings, comparisons, groups)
+    found = difference(one.sustained, other.sustained, settings, comparisons, groups)
+    if found.interval is None:
+        return found
+    low, high = found.interval
+    return replace(found, interval=(max(low, -other.mean), min(high, 100 - other.mean)))
 
 
 def step(ladder: Ladder, place: int, settings: StudySettings) -> Difference:

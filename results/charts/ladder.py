@@ -106,8 +106,8 @@ def worth_chart(ladder: Ladder, settings: StudySettings) -> Chart:
             ),
         ),
         summary=f"A clear difference: {clear} of {count(len(found), 'ingredient')}.",
-        subtitle=f"To the right: it helps. Cut off at {widest:.3g} points, with what lies beyond "
-        f"at the edge."
+        subtitle=f"To the right: the whole is better with it. Cut off at {widest:.3g} points, "
+        f"with what lies beyond at the edge."
         if max(map(abs, (*low, *high))) > widest
-        else "To the right: it helps.",
+        else "To the right: the whole is better with it.",
     )

@@ -24,6 +24,9 @@ MARGIN = 0.05
 CLEAR = {"x": 0.13, "y": 0.09}
 """Ticks are this part of an axis apart, or more: their labels touch otherwise."""
 
+CLEAR_BESIDE_ROWS = 0.19
+"""The names of rows take their part of the width."""
+
 FEWEST_TICKS = 4
 """Where familiar numbers give fewer, others are taken too."""
 
@@ -92,7 +95,8 @@ def scale(chart: Chart, side: Literal["x", "y"]) -> Scale:
         low, high = low - (0 if starts_at_zero else margin), high + margin
     if axis.scale == "linear":
         return Scale(axis, low, high)
-    room = CLEAR[side] * (high - low)
+    clear = CLEAR_BESIDE_ROWS if chart.rows and side == "x" else CLEAR[side]
+    room = clear * (high - low)
     for value in _familiar(axis, low, high, room):
         _add_if_clear(ticks, position(axis, value), value, low, high, room)
     for value in _round_numbers(_value(axis, low), _value(axis, high)):

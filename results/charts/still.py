@@ -189,7 +189,8 @@ def _intervals(axes: "Axes", x: Scale, y: Scale, mark: Intervals) -> None:
         [x.position(value) for value in values] for values in (mark.low, mark.middle, mark.high)
     )
     axes.hlines(mark.positions, low, high, color=mark.colour, linewidth=1.6, zorder=2)
-    axes.scatter(middle, mark.positions, s=26, c=mark.colour, label=mark.label or None, zorder=3)
+    dots: dict[str, Any] = {"s": 26, "c": mark.colour, "zorder": 3, "clip_on": False}
+    axes.scatter(middle, mark.positions, label=mark.label or None, **dots)
 
 
 def _rule(axes: "Axes", x: Scale, y: Scale, mark: Rule) -> None:
@@ -218,6 +219,8 @@ _DRAW: dict[type[Mark], Callable[..., None]] = {
 def _axis(axes: "Axes", name: str, each: Scale) -> None:
     along = getattr(axes, f"{name}axis")
     along.set_label_text(each.axis.label)
+    if name == "x":  # it may be longer than the axis beside long names of rows
+        along.label.set(x=1, ha="right")
     if each.ticks:
         along.set_ticks([place for place, _ in each.ticks], [label for _, label in each.ticks])
     if each.axis.categories:

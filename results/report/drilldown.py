@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from results.charts.ladder import change, ladder_chart, rung_name, worth_chart
 from results.difference import Difference, of_sustained, step, worths
 from results.intervals import CONFIDENCE
-from results.ladder import PLAIN, Ladder, Rung, Tried
+from results.ladder import PLAIN, Ladder, Tried
 from results.markdown import bullets, capital, count, mean_sd, table
 from results.report.configuration import configuration_parts
 from results.report.finalist import layers
 from results.report.pictures import Pictures
 from results.report.report import Report, made_with
-from results.report.rung import ended, gaps, rung_parts, scatters, seconds, widths
+from results.report.rung import ended, gaps, rung_parts, scatters, seconds, sustained_cell, widths
 from results.settings import StudySettings
 from results.splits import SPLITS
 from space.ingredients import Ingredient, ingredients
@@ -46,26 +46,91 @@ def make_drilldown_report(
 
 
 def headline(ladder: Ladder, settings: StudySettings) -> str:
-    """Which change brought most, and what all brought, in a sentence or two."""
+    """Which changes were enough, how sure that is, and what all bring, in some sentences."""
     if not ladder.rungs:
         return "No rung of the ladder is trained yet."
-    start, end = ladder.rungs[0].here.mean, ladder.rungs[-1].here.mean
-    so_far = "So far: " if ladder.missing else ""
-    if len(ladder.rungs) == 1:
-        return capital(f"{so_far}the plainest ancestor sustains {start:.2f}%.")
-    steps = {place: step(ladder, place, settings) for place in range(1, len(ladder.rungs))}
-    gains = {place: each for place, each in steps.items() if each.is_clear and each.points > 0}
-    most = max(gains or steps, key=lambda place: steps[place].points)
-    sustained = (
-        f"from {ladder.rungs[most - 1].here.mean:.2f} to {ladder.rungs[most].here.mean:.2f}% "
-        f"sustained"
+    so_far = "so far: " if ladder.missing else ""
+    said = [
+        capital(so_far + _enough(ladder)),
+        _certain(ladder, settings),
+        _whole(ladder, settings),
+    ]
+    return " ".join(each for each in said if each)
+
+
+def _enough(ladder: Ladder) -> str:
+    """The first rung within a standard error of the highest one: what comes later adds nothing
+    that can be told from chance (the rule of Breiman et al., 1984, for the size of trees)."""
+    rungs = ladder.rungs
+    start = rungs[0].here.mean
+    if len(rungs) == 1:
+        return f"the plainest ancestor sustains {start:.2f}%."
+    best = max((rung.here for rung in rungs), key=lambda each: each.mean)
+    place = next(
+        place
+        for place, rung in enumerate(rungs)
+        if rung.here.mean >= best.mean - best.standard_error
     )
-    said = capital(so_far + _most(ladder.rungs[most], steps[most], sustained))
-    if len(steps) > 1:
-        said += f". {len(steps)} changes together: from {start:.2f} to {end:.2f}%"
-        all_of_it = of_sustained(ladder, ladder.rungs[-1].here, ladder.rungs[0].here, settings)
-        said += f" ({all_of_it.evidence})" if all_of_it.evidence else ""
-    return f"{said}.{_higher(ladder, settings)}"
+    if place == 0:
+        return (
+            f"no change is more than a standard error better than the plainest ancestor, which "
+            f"sustains {start:.2f}%."
+        )
+    words = _list([each.added.words for each in rungs[1 : place + 1] if each.added])
+    last = len(rungs) - 1
+    if last == 1:
+        which = words
+    elif place == last:
+        which = f"all {last} changes ({words})"
+    else:
+        which = f"of {last} changes the first {'one' if place == 1 else place} ({words})"
+    highest = (
+        "within a standard error of the highest rung"
+        if len(best.runs) > 1
+        else "the highest of single runs"
+    )
+    verb = "brings" if place == 1 else "bring"
+    return (
+        f"{which} {verb} sustained accuracy from {start:.2f} to {rungs[place].here.mean:.2f}%, "
+        f"{highest}."
+    )
+
+
+def _certain(ladder: Ladder, settings: StudySettings) -> str:
+    """Which single gains are more than chance; empty without a change."""
+    steps = {place: step(ladder, place, settings) for place in range(1, len(ladder.rungs))}
+    if not steps:
+        return ""
+    if all(each.interval is None for each in steps.values()):
+        return "Any of it may be chance."
+    gains = {
+        rung.added.words: steps[place].points
+        for place, rung in enumerate(ladder.rungs)
+        if rung.added and steps[place].is_clear and steps[place].points > 0
+    }
+    if not gains:
+        return "No single gain is beyond chance."
+    named = _list([f"{words} ({points:+.2f} points)" for words, points in gains.items()])
+    which = "itself is the gain" if len(gains) == 1 else "themselves are the gains"
+    return f"Beyond chance by {which} of {named}."
+
+
+def _whole(ladder: Ladder, settings: StudySettings) -> str:
+    """What the last rung sustains, and whether it holds the target."""
+    if len(ladder.rungs) == 1 or ladder.rungs[-1].added is None:
+        return ""
+    last = ladder.rungs[-1].here
+    holding = sum(each >= settings.target for each in last.sustained)
+    what = "These rungs end" if _is_on_its_way(ladder) else "The whole ends"
+    return (
+        f"{what} at {last.mean:.2f}% with {last.params:,} parameters; {holding} of "
+        f"{count(len(last.runs), 'seed')} held {settings.target:g}%.{_higher(ladder, settings)}"
+    )
+
+
+def _is_on_its_way(ladder: Ladder) -> bool:
+    """Some rungs are not trained yet."""
+    return len(ladder.rungs) <= len(ingredients(ladder.configuration))
 
 
 def _higher(ladder: Ladder, settings: StudySettings) -> str:
@@ -81,20 +146,6 @@ def _higher(ladder: Ladder, settings: StudySettings) -> str:
         return ""
     place, best = max(clear, key=lambda each: each[1].mean)
     return f" Rung {place} is better than the last one: it sustains {best.mean:.2f}%."
-
-
-def _most(rung: Rung, effect: Difference, sustained: str) -> str:
-    assert rung.added is not None  # only the first rung adds nothing
-    if effect.points <= 0:
-        return "no change raised the sustained accuracy"
-    if effect.interval is not None and not effect.is_clear:
-        return (
-            f"no single change raised sustained accuracy measurably; most came with "
-            f"{rung.added.words}, "
-            f"{sustained}"
-        )
-    seeds = " (single runs, which may be chance)" if effect.interval is None else ""
-    return f"{rung.added.words} brought most, {sustained}{seeds}"
 
 
 def missing(ladder: Ladder) -> str:
@@ -212,8 +263,8 @@ def evidence(ladder: Ladder) -> list[str]:
     )
     return [
         sure,
-        "At each step the change with the highest sustained accuracy was added."
-        + (tie if several else ""),
+        "At each step the change with the highest sustained accuracy was added, also where all of "
+        "them lower it: the ladder ends at the configuration." + (tie if several else ""),
         "Changes were chosen by the same validation images that they are measured on: the gains of "
         "what was added first are slightly optimistic.",
     ]
@@ -237,13 +288,12 @@ def _worths(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> list
         ]
     whole = ladder.rungs[-1].here
     rows = [
-        (each.words, f"{without.params:,}", mean_sd(without.sustained), effect.cell)
+        (each.words, f"{without.params:,}", sustained_cell(without), effect.cell)
         for each, without, effect in found
     ]
     header = ("without", "parameters", "sustained %", "effect, points")
     at_once = (
-        f" The intervals hold for all {len(found)} at once, so they are wider than those of the "
-        f"ladder."
+        f" The intervals hold for all {len(found)} at once."
         if len(found) > 1 and found[0][2].interval is not None
         else ""
     )
@@ -251,7 +301,8 @@ def _worths(ladder: Ladder, settings: StudySettings, pictures: Pictures) -> list
     return [
         f"Each ingredient taken out of the whole configuration by itself, which sustains "
         f"{mean_sd(whole.sustained)}% with {count(whole.params, 'parameter')}. *Effect*: what the "
-        f"whole has more.{at_once}",
+        f"whole has more.{at_once} What an ingredient brings depends on what else is there: it can "
+        f"be worth more here than on the ladder, or less.",
         table(header, rows),
         pictures.chart("worth", worth_chart(ladder, settings)),
         bullets(
@@ -279,6 +330,7 @@ def _judged(whole: Tried, found: list[tuple[Ingredient, Tried, Difference]]) -> 
             yield (
                 f"Without {each.words} the whole sustains {without.mean:.2f} instead of "
                 f"{whole.mean:.2f}%: it is worth {effect.points:+.2f} points ({effect.evidence})."
+                f"{_broke_down(without)}"
             )
     unclear = [each.words for each, _, effect in found if not effect.is_clear]
     if unclear:
@@ -286,6 +338,17 @@ def _judged(whole: Tried, found: list[tuple[Ingredient, Tried, Difference]]) -> 
             f"No measurable effect in the whole configuration: {_list(unclear)} (the intervals "
             f"include 0). An effect smaller than the intervals can't be ruled out."
         )
+
+
+def _broke_down(without: Tried) -> str:
+    """That trainings did, in a sentence; empty if none did."""
+    broken = sum(each.diverged for each in without.runs)
+    if not broken:
+        return ""
+    return (
+        f" {broken} of {count(len(without.runs), 'training')} without it diverged: it is what the "
+        f"rest can't be trained without, and more than that the figure does not say."
+    )
 
 
 def _list(words: list[str]) -> str:

@@ -111,9 +111,15 @@ def made_with(trained: Sequence[TrialRecord], runs: Sequence[Confirmation]) -> s
         for each in trained
         if "device" in each.attributes
     ]
-    words = dict.fromkeys(
-        f"{device} in {precision} with "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
-        for device, precision, versions in made
-    )
-    return f"Trained on {'; '.join(words)}." if words else ""
+    commits: dict[str, dict[str, None]] = {}
+    for device, precision, versions in made:
+        others = [f"{name} {version}" for name, version in versions.items() if name != "commit"]
+        words = f"{device} in {precision} with {', '.join(others)}"
+        commits.setdefault(words, {}).update(
+            dict.fromkeys(version for name, version in versions.items() if name == "commit")
+        )
+    said = [
+        words + (f", commit {' and '.join(found)}" if found else "")
+        for words, found in commits.items()
+    ]
+    return f"Trained on {'; '.join(said)}." if said else ""

@@ -113,7 +113,7 @@ def _tried_here(ladder: Ladder, place: int, settings: StudySettings) -> list[str
         (
             words,
             f"{each.params:,}",
-            mean_sd(each.sustained),
+            sustained_cell(each),
             of_sustained(ladder, each, before, settings, comparisons).cell,
         )
         for words, each in sorted(tried, key=lambda row: -row[1].mean)
@@ -172,7 +172,7 @@ def effect_words(words: str, effect: Difference, means: tuple[float, float]) -> 
     if not effect.is_clear:
         return (
             f"{name} has no measurable effect on sustained accuracy: {change}; {effect.evidence}, "
-            f"which includes 0."
+            f"which includes 0. It may be chance, or an effect that takes more seeds to be sure of."
         )
     verb = "raised" if effect.points > 0 else "lowered"
     return f"{name} {verb} sustained accuracy: {change}; {effect.evidence}."
@@ -196,9 +196,10 @@ def _widths(rung: Rung, before: Rung | None) -> str:
     """That layers have other widths than before. Empty if they have not."""
     if before is None or widths(rung.here) == widths(before.here):
         return ""
+    there, here = ("-".join(map(str, widths(each.here))) for each in (before, rung))
     return (
-        "The layers got other widths with it, as each rung has to fit the parameter budget: the "
-        "effect is that of both."
+        f"The layers got other widths with it ({there} before, {here} now), as each rung has to "
+        f"fit the parameter budget: the effect is that of both."
     )
 
 
@@ -221,8 +222,24 @@ def widths(tried: Tried) -> list[int]:
     return [each.width for each in layers if isinstance(each, Conv)]
 
 
+def sustained_cell(tried: Tried) -> str:
+    """Mean and standard deviation for a table, and how many runs broke down or learned nothing."""
+    broken, idle = _broken(tried), _idle(tried)
+    notes = [f"{broken} diverged" if broken else "", f"{idle} learned nothing" if idle else ""]
+    noted = ", ".join(each for each in notes if each)
+    return mean_sd(tried.sustained) + (f" ({noted})" if noted else "")
+
+
+def _broken(tried: Tried) -> int:
+    return sum(run.diverged for run in tried.runs)
+
+
+def _idle(tried: Tried) -> int:
+    return sum(max(each.accuracy for each in run.history) < IDLE for run in ended(tried))
+
+
 def _diverged(here: Tried) -> str:
-    broken = sum(run.diverged for run in here.runs)
+    broken = _broken(here)
     if not broken:
         return ""
     return (
@@ -238,7 +255,7 @@ everything a one 11.4."""
 
 
 def _learned_nothing(here: Tried) -> str:
-    idle = sum(max(each.accuracy for each in run.history) < IDLE for run in here.runs)
+    idle = _idle(here)
     if not idle:
         return ""
     return (
@@ -292,7 +309,8 @@ def _change(found: Difference) -> str:
     """How sure a change is, in brackets; empty where that can't be said."""
     if found.interval is None:
         return ""
-    return f" ({found.evidence}{'' if found.is_clear else ', no measurable change'})"
+    unclear = "" if found.is_clear else ", no measurable change"
+    return f" (a change of {found.points:+z.2f}, {found.evidence}{unclear})"
 
 
 def _time(rung: Rung, before: Rung | None) -> str:
