@@ -2,7 +2,7 @@
 
     python benchmarks/samplers.py benchmarks/curves-mnist.csv
 
-Trainings are replaced by a surrogate: boosted trees (scikit-learn, which nas-search[test] brings)
+Trainings are replaced by a surrogate: boosted trees (scikit-learn)
 fitted to recorded trials, from what was drawn and what their networks cost to the logarithm of the
 sustained error, plus the scatter of a training that the trees do not explain. Everything else is as
 in a search: draws over the budget are refused and told so, every trial is trained to its end. The
@@ -92,7 +92,7 @@ def search(
 ) -> tuple[list[float], int]:
     """The expected error of the best trial after each trained one, and how many were drawn."""
     study = optuna.create_study(
-        study_name="search", direction="maximize", sampler=make_sampler(name, seed)
+        study_name="search", direction="maximize", sampler=make_sampler(name, seed, settings)
     )
     scatter = np.random.default_rng(seed)
     found: list[float] = []
@@ -136,7 +136,9 @@ def main() -> None:
         description="What samplers find, on a surrogate fitted to recorded trials."
     )
     parser.add_argument("files", type=Path, nargs="+", help="as benchmarks/curves.py writes them")
-    parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=["tpe", "random"])
+    parser.add_argument(
+        "--samplers", nargs="+", choices=SAMPLERS, default=["tpe", "forest", "random"]
+    )
     parser.add_argument("--at", type=int, nargs="+", default=[25, 50, 100, 200], help="trials")
     parser.add_argument("--seeds", type=int, default=10, help="studies of each sampler")
     parser.add_argument("--max-params", type=int, default=10_000, help="parameter budget")

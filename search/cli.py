@@ -80,7 +80,9 @@ if TYPE_CHECKING:
     type=click.Choice(SAMPLERS),
     default="tpe",
     show_default=True,
-    help="How configurations are proposed.",
+    help="How configurations are proposed. tpe: near good ones, each parameter by itself. forest: "
+    "by trees that learn which parameters go together, and nothing over the budget. gp: by a "
+    "Gaussian process, which leaves pruned trials out.",
 )
 @click.option(
     "--pruner",

@@ -4,10 +4,12 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from results.settings import StudySettings
+
 if TYPE_CHECKING:
     import optuna
 
-SAMPLERS = ("tpe", "random", "gp")
+SAMPLERS = ("tpe", "forest", "random", "gp")
 PRUNERS = ("halving", "hyperband", "median", "percentile", "none")
 
 STARTUP_DRAWS = 24
@@ -17,7 +19,7 @@ FIRST_PRUNED_EPOCH = 3
 """The first two epochs say little about the last ones."""
 
 
-def make_sampler(name: str, seed: int) -> "optuna.samplers.BaseSampler":
+def make_sampler(name: str, seed: int, settings: StudySettings) -> "optuna.samplers.BaseSampler":
     """A sampler whose draws depend on the seed, the trial's number and the trials before it alone.
 
     Each trial is drawn by a fresh sampler seeded with its number. So a resumed search draws what an
@@ -26,12 +28,14 @@ def make_sampler(name: str, seed: int) -> "optuna.samplers.BaseSampler":
     from optuna import samplers
     from optuna.exceptions import ExperimentalWarning
 
+    from search.forest import Experience, ForestSampler
     from search.plan import derived_seed
     from search.tpe import History, TreeParzenSampler
 
-    history = History()
+    history, experience = History(), Experience(settings)
     makers: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
         "tpe": lambda seed: TreeParzenSampler(seed, STARTUP_DRAWS, history),
+        "forest": lambda seed: ForestSampler(seed, experience),
         "random": lambda seed: samplers.RandomSampler(seed=seed),
         "gp": lambda seed: samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_DRAWS),
     }

@@ -140,7 +140,7 @@ def load(storage: "Database", plan: Plan) -> "optuna.Study":
     return optuna.load_study(
         study_name=plan.study,
         storage=Ledger(storage, plan.study, marks, queue_only=plan.settings.trials == "given"),
-        sampler=make_sampler(plan.sampler, plan.seed),
+        sampler=make_sampler(plan.sampler, plan.seed, plan.settings),
         pruner=make_pruner(plan.pruner, plan.settings.epochs),
     )
 

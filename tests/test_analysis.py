@@ -494,7 +494,7 @@ def test_ends_where_the_sampler_draws_by_itself_are_no_reason_to_widen_a_range()
 def proposed(seed: int, number: int = 150) -> list[TrialRecord]:
     """Complete trials as the sampler draws them where nothing matters."""
     rng = np.random.default_rng(seed)
-    study = optuna.create_study(direction="maximize", sampler=make_sampler("tpe", seed))
+    study = optuna.create_study(direction="maximize", sampler=make_sampler("tpe", seed, SETTINGS))
     (like,) = complete_trials(1, seed)
     made = []
     for place, noise in enumerate(rng.normal(0, 0.1, number)):

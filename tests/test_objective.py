@@ -66,7 +66,7 @@ class Bench:
         self.plan = make_plan(Plan, study="bench", settings=self.settings, out=out, trials=50)
         self.study = optuna.create_study(
             direction="maximize",
-            sampler=make_sampler("random", 0),
+            sampler=make_sampler("random", 0, self.settings),
             pruner=make_pruner("none", self.settings.epochs),
         )
         self.study.set_user_attr("folder", "bench")

@@ -3,8 +3,10 @@
 import optuna
 import pytest
 
+from results.settings import StudySettings
 from search.pruner import FEWEST_OTHERS, HalvingPruner
 from search.strategy import PRUNERS, SAMPLERS, make_pruner, make_sampler
+from space import SearchSpace
 
 
 def ask_with(study: optuna.Study, values: list[float]) -> optuna.Trial:
@@ -53,9 +55,12 @@ def test_every_pruner_can_be_asked_at_every_epoch(name: str, epochs: int) -> Non
             assert trial.should_prune() in (True, False)
 
 
+SETTINGS = StudySettings(dataset="mnist", space=SearchSpace.for_budget(10_000))
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_draws(name: str) -> None:
-    made = optuna.create_study(direction="maximize", sampler=make_sampler(name, 0))
+    made = optuna.create_study(direction="maximize", sampler=make_sampler(name, 0, SETTINGS))
     for _ in range(30):
         trial = made.ask()
         made.tell(trial, trial.suggest_float("x", 0, 1))

@@ -48,7 +48,7 @@ def test_the_surrogate_knows_what_decides(surrogate: Surrogate) -> None:
     assert errors[0] < 1.5 < 2.5 < errors[1]
 
 
-@pytest.mark.parametrize("name", ["tpe", "random"])
+@pytest.mark.parametrize("name", ["tpe", "forest", "random"])
 def test_a_search_has_as_many_trained_trials(surrogate: Surrogate, name: str) -> None:
     found, draws = search(name, surrogate, SETTINGS, 12, seed=0)
     assert len(found) == 12

@@ -269,7 +269,7 @@ def test_a_trial_is_ended_and_queued_again_or_neither(
 
 def test_draws_depend_on_seed_and_number_alone() -> None:
     def draws(seed: int, count: int) -> list[float]:
-        made = optuna.create_study(sampler=make_sampler("tpe", seed))
+        made = optuna.create_study(sampler=make_sampler("tpe", seed, settings()))
         return [made.ask().suggest_float("x", 0, 1) for _ in range(count)]
 
     assert draws(1, 3) == draws(1, 3)

@@ -1,0 +1,339 @@
+"""A sampler that learns the error of a configuration with a forest of regression trees.
+
+Sequential model-based optimisation with random forests (Hutter, Hoos and Leyton-Brown, Sequential
+Model-Based Optimization for General Algorithm Configuration, LION 2011), with what a search for
+small networks knows beforehand: what a network costs follows from what is drawn. So nothing over
+the budget is proposed, parameters and multiply-accumulates are inputs of the forest, and of the
+score only the error has to be learnt: with the objective "smallest" the gain is that of the size
+times the probability to hold the target.
+
+The Parzen estimator looks at each parameter by itself and moves all of them at once; trees see
+which go together, and a candidate changes a few parameters of a good trial.
+"""
+
+import math
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import TrialState
+from scipy.special import ndtri
+
+from results.settings import StudySettings
+from search.settling import Settling
+from space import Footprint, SearchSpace, configuration, footprint
+from space.search_space import Choice, FloatRange, IntRange
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+    from sklearn.ensemble import ExtraTreesRegressor
+
+Array = NDArray[np.float64]
+Drawn = dict[str, Any]
+
+FEWEST_TRAINED = 10
+"""Before so many trials are trained there is nothing to learn from, and draws are random."""
+
+TREES = 60
+MOST_ROWS = 1_000
+"""Trials that the forest is fitted to: the best quarter of them, and the latest."""
+
+PARENTS = 10
+"""Of the best trials: candidates are near these."""
+
+CANDIDATES = 250
+REFINED = 10
+"""The best candidates, near each of which as many others are tried."""
+
+CHANGES = (1, 3, 8)
+"""Parameters that a candidate has not from its parent, on average."""
+
+NOT_NEAR = 0.1
+"""Part of the candidates that are drawn at random."""
+
+REACH = 0.2
+"""Standard deviation of a changed number around its parent's, as a part of the range."""
+
+LEAST_ERROR = 0.02
+"""Percent: where the logarithm of errors ends."""
+
+CHANCE_ERROR = 90.0
+"""Percent: that of a network which learned nothing, or of a training that diverged."""
+
+_QUANTILES = ndtri((np.arange(16) + 0.5) / 16)
+
+
+class ForestSampler(BaseSampler):
+    """Draws one trial: all its parameters at once, from what `experience` has of the others.
+
+    Trials that others have running are not looked at: what differs between trials drawn at the same
+    time is the luck of trees and candidates.
+    """
+
+    def __init__(self, seed: int, experience: "Experience") -> None:
+        self._experience = experience
+        self._space = experience.settings.space
+        self._rng = np.random.RandomState(seed)
+        self._random = RandomSampler(seed)
+
+    def infer_relative_search_space(
+        self, study: "optuna.Study", trial: "FrozenTrial"
+    ) -> dict[str, "BaseDistribution"]:
+        if self._experience.look(study) < FEWEST_TRAINED:
+            return {}
+        return {name: _distribution(each) for name, each in self._space.dimensions.items()}
+
+    def sample_relative(
+        self,
+        study: "optuna.Study",
+        trial: "FrozenTrial",
+        search_space: dict[str, "BaseDistribution"],
+    ) -> Drawn:
+        if not search_space:
+            return {}
+        experience = self._experience
+        table, errors, scores, drawn = experience.learnt()
+        forest = _fitted(table, errors, self._rng.randint(2**31))
+        order = np.argsort(-scores)[:PARENTS]
+        parents = [drawn[place] for place in order]
+        params = table[order, -2]
+        best = float(np.max(_expected_score(forest, table[order], params, experience.settings)))
+        seen = experience.seen()
+
+        def near(around: Sequence[Drawn], count: int, far: float) -> list[tuple[Drawn, Footprint]]:
+            found: list[tuple[Drawn, Footprint]] = []
+            for _ in range(20 * count):  # a budget that nothing near fits must not hang the search
+                if len(found) == count:
+                    break
+                if self._rng.uniform() < far:
+                    made = self._random_draw()
+                else:
+                    made = self._changed(around[self._rng.randint(len(around))])
+                cost = footprint(configuration(made).architecture)
+                if cost.params < self._space.max_params and _key(made) not in seen:
+                    found.append((made, cost))
+            return found
+
+        def gains(candidates: list[tuple[Drawn, Footprint]]) -> Array:
+            rows = np.array([_row(self._space, *each) for each in candidates])
+            return _gain(forest, rows, best, experience.settings)
+
+        candidates = near(parents, CANDIDATES, NOT_NEAR)
+        if not candidates:
+            return {}
+        first = np.argsort(-gains(candidates))[:REFINED]
+        candidates += near([candidates[place][0] for place in first], REFINED**2, 0.0)
+        return candidates[int(np.argmax(gains(candidates)))][0]
+
+    def _random_draw(self) -> Drawn:
+        return {name: self._any(each) for name, each in self._space.dimensions.items()}
+
+    def _changed(self, parent: Drawn) -> Drawn:
+        dimensions = self._space.dimensions
+        share = CHANGES[self._rng.randint(len(CHANGES))] / len(dimensions)
+        changed = self._rng.uniform(size=len(dimensions)) < share
+        changed[self._rng.randint(len(dimensions))] = True
+        return {
+            name: self._near(each, parent[name]) if is_changed else parent[name]
+            for (name, each), is_changed in zip(dimensions.items(), changed, strict=True)
+        }
+
+    def _any(self, dimension: IntRange | FloatRange | Choice) -> Any:
+        if isinstance(dimension, Choice):
+            return dimension.choices[self._rng.randint(len(dimension.choices))]
+        low, high = _ends(dimension)
+        return _value(dimension, self._rng.uniform(low, high))
+
+    def _near(self, dimension: IntRange | FloatRange | Choice, value: Any) -> Any:
+        """Another value: any other choice, or a number near this one."""
+        if isinstance(dimension, Choice):
+            others = [each for each in dimension.choices if each != value] or [value]
+            return others[self._rng.randint(len(others))]
+        low, high = _ends(dimension)
+        width = high - low
+        centre = math.log(value) if dimension.log else value
+        # What would lie beyond an end is mirrored at it.
+        turned = (centre - low + self._rng.normal(0, REACH * width)) % (2 * width)
+        return _value(dimension, low + min(turned, 2 * width - turned))
+
+    def sample_independent(
+        self,
+        study: "optuna.Study",
+        trial: "FrozenTrial",
+        param_name: str,
+        param_distribution: "BaseDistribution",
+    ) -> Any:
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+
+class Experience:
+    """What the trained trials of a study drew, what they cost, and their error.
+
+    Shared by the samplers of all trials of a process. It looks at each trial once. A pruned trial
+    gets the error that it would have had at the end, if it had fallen from there on as that of the
+    median complete trial did.
+    """
+
+    def __init__(self, settings: StudySettings) -> None:
+        self.settings = settings
+        self._settling = Settling()
+        self._drawn: list[Drawn] = []
+        self._rows: list[list[float]] = []
+        self._scores: list[float] = []
+        self._ends: list[tuple[int | None, float]] = []
+        """The last epoch of a pruned trial (None: it is complete), and the log error there."""
+        self._falls: dict[int, list[float]] = {}
+        """Of complete trials by epoch: log error at the end minus that at the epoch."""
+        self._seen: set[Any] = set()
+        self._lock = threading.Lock()
+
+    def look(self, study: "optuna.Study") -> int:
+        """Takes in what has ended since; returns how many trials are trained."""
+        with self._lock:
+            # As Optuna's samplers do: `get_trials` under hyperband shows one ladder alone.
+            ended, _ = self._settling.split(study._get_trials(deepcopy=False))
+            for trial in ended:
+                self._take_in(trial)
+            return len(self._rows)
+
+    def _take_in(self, trial: "FrozenTrial") -> None:
+        if not self.settings.space.contains(trial.params):
+            return
+        self._seen.add(_key(trial.params))
+        if any(value > 0 for value in trial.constraints.values()):
+            return
+        reports = {
+            epoch: _log_error(value, self.settings)
+            for epoch, value in trial.intermediate_values.items()
+        }
+        if trial.state == TrialState.COMPLETE:
+            assert trial.value is not None
+            score, end = trial.value, _log_error(trial.value, self.settings)
+            for epoch, value in reports.items():
+                self._falls.setdefault(epoch, []).append(end - value)
+            self._ends.append((None, end))
+        elif trial.state == TrialState.PRUNED:
+            epoch = max(reports, default=0)
+            score, end = -math.inf, reports.get(epoch, math.log(CHANCE_ERROR))
+            self._ends.append((epoch, end))
+        else:
+            return
+        cost = footprint(configuration(trial.params).architecture)
+        self._drawn.append(dict(trial.params))
+        self._rows.append(_row(self.settings.space, trial.params, cost))
+        self._scores.append(score)
+
+    def learnt(self) -> tuple[Array, Array, Array, list[Drawn]]:
+        """Inputs, log errors, scores (minus infinity if pruned) and draws of trained trials."""
+        with self._lock:
+            falls = {epoch: float(np.median(each)) for epoch, each in self._falls.items()}
+            errors = np.array(
+                [end + (falls.get(epoch, 0.0) if epoch else 0.0) for epoch, end in self._ends]
+            )
+            scores = np.array(self._scores)
+            kept = np.arange(len(errors))
+            if len(kept) > MOST_ROWS:
+                best = np.argsort(-scores, kind="stable")[: MOST_ROWS // 4]
+                kept = np.union1d(best, kept[-(MOST_ROWS - len(best)) :])
+            drawn = [self._drawn[place] for place in kept]
+            return np.array(self._rows)[kept], errors[kept], scores[kept], drawn
+
+    def seen(self) -> set[Any]:
+        """What has been drawn, by `_key`."""
+        return self._seen
+
+
+def _log_error(score: float, settings: StudySettings) -> float:
+    """The natural logarithm of the error in percent that a score tells.
+
+    With the objective "smallest" scores above the target tell the size: the error is then at most
+    that of the target.
+    """
+    if math.isnan(score):
+        return math.log(CHANCE_ERROR)
+    accuracy = min(score, settings.target) if settings.objective == "smallest" else score
+    return math.log(min(max(100 - accuracy, LEAST_ERROR), CHANCE_ERROR))
+
+
+def _fitted(table: Array, errors: Array, seed: int) -> "ExtraTreesRegressor":
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    forest = ExtraTreesRegressor(TREES, min_samples_leaf=2, max_features=0.5, random_state=seed)
+    forest.fit(table, errors)
+    return forest
+
+
+def _accuracies(forest: "ExtraTreesRegressor", table: Array) -> Array:
+    """Accuracies in percent at evenly spread quantiles of what the trees expect: (rows, 16)."""
+    told = table.astype(np.float32)
+    trees = np.stack([tree.predict(told, check_input=False) for tree in forest.estimators_])
+    errors = trees.mean(axis=0)[:, None] + trees.std(axis=0)[:, None] * _QUANTILES
+    return np.asarray(100 - np.clip(np.exp(errors), LEAST_ERROR, 100))
+
+
+def _score(accuracies: Array, params: Array, settings: StudySettings) -> Array:
+    score = np.vectorize(settings.score, otypes=[float])
+    return np.asarray(score(accuracies, np.exp(params)[:, None]))
+
+
+def _expected_score(
+    forest: "ExtraTreesRegressor", table: Array, params: Array, settings: StudySettings
+) -> Array:
+    return np.asarray(_score(_accuracies(forest, table), params, settings).mean(axis=1))
+
+
+def _gain(
+    forest: "ExtraTreesRegressor", table: Array, best: float, settings: StudySettings
+) -> Array:
+    """Expected improvement of the score over `best`; where there is none, how near it comes."""
+    scores = _score(_accuracies(forest, table), table[:, -2], settings)
+    gain = np.maximum(scores - best, 0).mean(axis=1)
+    return np.asarray(gain + 1e-6 * (scores.mean(axis=1) - 100))
+
+
+def _row(space: SearchSpace, drawn: Drawn, cost: Footprint) -> list[float]:
+    """A draw as numbers: choices as ones and zeros, numbers on their scale, costs as logarithms.
+
+    Last come the logarithms of parameters and of multiply-accumulates.
+    """
+    row: list[float] = []
+    for name, each in space.dimensions.items():
+        value = drawn[name]
+        if isinstance(each, Choice):
+            row += [float(value == choice) for choice in each.choices[1:]]
+        else:
+            row.append(math.log(value) if each.log else float(value))
+    return [*row, math.log(cost.params), math.log(cost.macs)]
+
+
+def _key(drawn: Drawn) -> tuple[Any, ...]:
+    return tuple(sorted(drawn.items()))
+
+
+def _ends(dimension: IntRange | FloatRange) -> tuple[float, float]:
+    """Of the range on its scale; whole numbers have half a step on either side."""
+    half = 0.5 if isinstance(dimension, IntRange) else 0.0
+    low, high = dimension.low - half, dimension.high + half
+    return (math.log(low), math.log(high)) if dimension.log else (low, high)
+
+
+def _value(dimension: IntRange | FloatRange, place: float) -> int | float:
+    """The value at a place on the scale of the range."""
+    value = math.exp(place) if dimension.log else place
+    if isinstance(dimension, IntRange):
+        value = round(value)
+    return min(max(value, dimension.low), dimension.high)
+
+
+def _distribution(dimension: IntRange | FloatRange | Choice) -> "BaseDistribution":
+    if isinstance(dimension, Choice):
+        return CategoricalDistribution(dimension.choices)
+    if isinstance(dimension, IntRange):
+        return IntDistribution(dimension.low, dimension.high, log=dimension.log)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)

@@ -1,0 +1,141 @@
+"""The sampler that learns errors with a forest: what it takes in, and what it proposes."""
+
+import math
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from results.record import BUDGET_CONSTRAINT
+from results.settings import StudySettings
+from search import forest
+from search.forest import CHANCE_ERROR, FEWEST_TRAINED, Experience
+from search.strategy import make_sampler
+from space import Footprint, SearchSpace, configuration, footprint
+
+SETTINGS = StudySettings(dataset="mnist", space=SearchSpace.for_budget(3_000), epochs=4, sustain=2)
+
+Error = Callable[[dict[str, Any], Footprint], float]
+
+
+@pytest.fixture(autouse=True)
+def _few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    monkeypatch.setattr(forest, "TREES", 20)
+    monkeypatch.setattr(forest, "CANDIDATES", 80)
+
+
+def by_choices(drawn: dict[str, Any], cost: Footprint) -> float:
+    """Percent. Five of the parameters decide, one of them together with another."""
+    error = 0.6 * math.sqrt(3_000 / cost.params)
+    error *= 1 + 2 * (math.log(drawn["sgd_learning_rate"] / 0.1) / 2) ** 2
+    error *= 1.5 if drawn["residual"] != (drawn["stage1_kind"] == "separable") else 1.0
+    return error * (2.0 if drawn["order"] == "relu" else 1.0)
+
+
+def studied(
+    name: str, trials: int, seed: int, error: Error = by_choices, **changes: Any
+) -> optuna.Study:
+    """A study of so many trained trials whose errors are known."""
+    settings = SETTINGS.model_copy(update=changes)
+    study = optuna.create_study(direction="maximize", sampler=make_sampler(name, seed, settings))
+    trained = 0
+    while trained < trials:
+        trial = study.ask()
+        drawn = settings.space.draw(trial)
+        cost = footprint(configuration(drawn).architecture)
+        excess = cost.params - settings.max_params + 1
+        trial.set_constraint(BUDGET_CONSTRAINT, excess)
+        if excess > 0:
+            study.tell(trial, state=TrialState.PRUNED)
+            continue
+        trained += 1
+        study.tell(trial, settings.score(100 - error(drawn, cost), cost.params))
+    return study
+
+
+def test_what_it_proposes_is_better_than_chance() -> None:
+    late = {
+        name: statistics.mean(
+            100 - value for seed in range(2) for value in values(studied(name, 40, seed))[-15:]
+        )
+        for name in ("forest", "random")
+    }
+    assert late["forest"] < 0.5 * late["random"]
+
+
+def values(study: optuna.Study) -> list[float]:
+    """Of the trained trials, in their order."""
+    return [each.value for each in study.trials if each.value is not None]
+
+
+def test_nothing_over_the_budget_is_proposed_once_it_has_learnt() -> None:
+    study = studied("forest", 30, 0)
+    infeasible = [each.number for each in study.trials if each.state == TrialState.PRUNED]
+    first = [each.number for each in study.trials if each.state == TrialState.COMPLETE]
+    assert all(number < first[FEWEST_TRAINED - 1] for number in infeasible)
+    assert len({tuple(sorted(each.params.items())) for each in study.trials}) == len(study.trials)
+
+
+def test_the_same_seed_draws_the_same() -> None:
+    one, again, other = (
+        [each.params for each in studied("forest", 14, seed).trials] for seed in (0, 0, 1)
+    )
+    assert one == again
+    assert one != other
+
+
+def test_of_what_holds_it_looks_for_the_smallest() -> None:
+    def error(drawn: dict[str, Any], cost: Footprint) -> float:
+        return by_choices(drawn, cost) / 3
+
+    found = {
+        objective: statistics.mean(
+            footprint(configuration(each.params).architecture).params
+            for each in studied("forest", 50, 0, error, objective=objective).trials[-15:]
+        )
+        for objective in ("accuracy", "smallest")
+    }
+    assert found["smallest"] < 0.7 * found["accuracy"]
+
+
+def test_a_pruned_trial_gets_the_error_it_would_have_had() -> None:
+    study = optuna.create_study(direction="maximize")
+    experience = Experience(SETTINGS)
+
+    def tell(state: TrialState, value: float | None, reports: dict[int, float]) -> None:
+        trial = study.ask()
+        SETTINGS.space.draw(trial)
+        for epoch, accuracy in reports.items():
+            trial.report(accuracy, epoch)
+        study.tell(trial, value, state=state)
+
+    tell(TrialState.COMPLETE, 99.0, {1: 96.0, 2: 98.0})
+    tell(TrialState.COMPLETE, 98.0, {1: 92.0, 2: 96.0})
+    tell(TrialState.PRUNED, None, {1: 90.0, 2: 94.0})
+    tell(TrialState.PRUNED, None, {1: 90.0})
+    tell(TrialState.PRUNED, None, {1: math.nan})
+    tell(TrialState.PRUNED, None, {})
+    tell(TrialState.FAIL, None, {1: 99.0})
+    assert experience.look(study) == experience.look(study) == 6
+    _, errors, scores, _ = experience.learnt()
+    found = [math.exp(each) for each in errors]
+    assert found == pytest.approx([1.0, 2.0, 3.0, 2.5, CHANCE_ERROR / 4, CHANCE_ERROR])
+    assert list(scores[:2]) == [99.0, 98.0]
+    assert all(each == -math.inf for each in scores[2:])
+
+
+def test_of_many_trials_the_best_and_the_latest_are_learnt_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = studied("random", 30, 0)
+    experience = Experience(SETTINGS)
+    experience.look(study)
+    _, _, every, _ = experience.learnt()
+    monkeypatch.setattr(forest, "MOST_ROWS", 12)
+    table, errors, scores, drawn = experience.learnt()
+    assert len(table) == len(errors) == len(scores) == len(drawn)
+    assert {*sorted(every)[-3:], *every[-9:]} == set(scores)
