@@ -60,7 +60,7 @@ def studied(
 def test_what_it_proposes_is_better_than_chance() -> None:
     late = {
         name: statistics.mean(
-            100 - value for seed in range(2) for value in values(studied(name, 40, seed))[-15:]
+            100 - value for seed in range(2) for value in values(studied(name, 30, seed))[-12:]
         )
         for name in ("forest", "random")
     }
@@ -73,7 +73,7 @@ def values(study: optuna.Study) -> list[float]:
 
 
 def test_nothing_over_the_budget_is_proposed_once_it_has_learnt() -> None:
-    study = studied("forest", 30, 0)
+    study = studied("forest", 20, 0)
     infeasible = [each.number for each in study.trials if each.state == TrialState.PRUNED]
     first = [each.number for each in study.trials if each.state == TrialState.COMPLETE]
     assert all(number < first[FEWEST_TRAINED - 1] for number in infeasible)
@@ -95,7 +95,7 @@ def test_of_what_holds_it_looks_for_the_smallest() -> None:
     found = {
         objective: statistics.mean(
             footprint(configuration(each.params).architecture).params
-            for each in studied("forest", 50, 0, error, objective=objective).trials[-15:]
+            for each in studied("forest", 32, 0, error, objective=objective).trials[-12:]
         )
         for objective in ("accuracy", "smallest")
     }

@@ -85,8 +85,11 @@ def note(
 ) -> str:
     """What the dashboard says of the study."""
     leading = leaders(trained_again(records, runs))
-    shown = [table(COLUMNS, rows(leading, (), settings)), protocol(leading, (), settings)]
-    return "\n\n".join([f"**{headline(leading, settings)}**", *(shown if leading else ())])
+    said = f"**{headline(leading, settings)}**"
+    if not leading:
+        return said
+    shown = [said, table(COLUMNS, rows(leading, (), settings)), protocol(leading, (), settings)]
+    return "\n\n".join(shown)
 
 
 def _overview(
