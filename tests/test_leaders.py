@@ -13,12 +13,14 @@ from results.charts.chart import Points
 from results.charts.leaders import leaders_chart
 from results.leaders import COLUMNS, candidates, described, leaders, rows, trained_again
 from results.ledger import with_ledger
+from results.models import card
 from results.record import Confirmation, Given, TrialRecord, drawn_attributes
 from results.replayed import replayed
 from results.report.leaders import headline, make_leaders_report, note
 from results.report.page import page
 from results.settings import SETTINGS_KEY, StudySettings
 from results.storage import default_url, load_study, open_storage, settings_of
+from search.front import _missing
 from space import Configuration, SearchSpace, baseline, footprint
 from tests.conftest import CommandLine
 from tests.studies import DRAWS
@@ -117,6 +119,14 @@ def test_all_are_compared_over_the_same_seeds() -> None:
     assert trained_again([], {}) == []
 
 
+def test_what_was_a_candidate_before_is_trained_from_all_seeds_too() -> None:
+    missing = _missing(TRAINED, candidates({"a": [searched(0, LARGE, 99.0)]}, 1), 3)
+    assert {(each.configuration, each.seed) for each in missing} == {
+        (each, 2) for each in (SMALL, LARGER, LARGE)
+    }
+    assert _missing(TRAINED, (), 2) == []
+
+
 def test_what_diverged_from_a_seed_leads_nothing() -> None:
     broken = again(1, SMALL, 1, 99.9)
     broken = TrialRecord(
@@ -126,6 +136,14 @@ def test_what_diverged_from_a_seed_leads_nothing() -> None:
     assert [each.diverged for each in found] == [1, 0, 0]
     assert [each.candidate.number for each in leaders(found)] == [2, 4]
     assert leaders(found[:1]) == []
+
+
+def test_a_card_says_that_a_search_found_it() -> None:
+    said = card._origin(SETTINGS, TRAINED[0])
+    assert "a trial of a search. Chosen on validation accuracy over several seeds." in said
+    assert card._budget(SETTINGS) == ""
+    replayed_settings = SETTINGS.model_copy(update={"protocol": "published"})
+    assert "a published network" in card._origin(replayed_settings, REPLAYED[0])
 
 
 def test_what_searches_begin_with_is_marked() -> None:
@@ -231,18 +249,15 @@ def test_a_dry_run_says_who_is_tried(finished: CommandLine) -> None:
     assert not (finished.folder / "runs" / "fronts").exists()
 
 
-def test_a_front_is_trained_once_and_reported_by_whoever_asks(nas_search: CommandLine) -> None:
-    search = (
-        *("--dataset", "mnist-sample", "--max-params", "1000", "--no-baselines", "--seed", "3"),
-        *("--epochs", "1", "--sustain", "1", "--target", "5", "--precision", "float32"),
-        *("--trials", "2", "--workers", "1", "--finalists", "0"),
-    )
-    assert nas_search(*search).returncode == 0
+def test_a_front_is_trained_once_and_reported_by_whoever_asks(
+    finished: CommandLine, nas_search: CommandLine
+) -> None:
+    shutil.copytree(finished.folder / "runs", nas_search.folder / "runs")
     options = (
-        *("--candidates", "1", "--seeds", "1", "--confirm-seeds", "1"),
+        *("--candidates", "1", "--confirm-seeds", "1"),
         *("--workers", "1", "--precision", "float32"),
     )
-    done = nas_search("front", "here", *options, "--json")
+    done = nas_search("front", "here", *options, "--seeds", "1", "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert [each["test"]["seeds"] for each in told["leaders"]] == [1] * len(told["leaders"])
@@ -250,17 +265,6 @@ def test_a_front_is_trained_once_and_reported_by_whoever_asks(nas_search: Comman
     report = nas_search("report", "there")
     headline_of = (nas_search.folder / "here" / "report.md").read_text().splitlines()[2]
     assert f"**{report.stdout.splitlines()[0]}**" == headline_of
-    assert "0 trainings of 1 epoch to do;" in nas_search("front", *options, "--dry-run").stdout
-    first = str(told["leaders"][0]["trial"])
-    exported = nas_search("export", "model", "--study", told["study"], "--trial", first, "--seeds")
-    assert exported.returncode == 0, exported.stderr
-    card = (nas_search.folder / "model" / "README.md").read_text()
-    assert "a trial of a search. Chosen on validation accuracy over several seeds." in card
-    assert "published" not in card
-    assert "the budget" not in card
-    more = nas_search("front", *options, "--seeds", "2")
-    assert "seed 1: " in more.stderr
-    assert "seed 0: " not in more.stderr
     assert "is no search" in nas_search("front", "--study", told["study"]).stderr
 
 
