@@ -58,7 +58,8 @@ def training_cost(configuration: Configuration, precision: Precision) -> Cost:
     read twice; once a batch each of a parameter's value, gradient and momentum is read and written.
     """
     architecture, recipe = configuration.architecture, configuration.recipe
-    macs = [cost.macs for cost in layer_costs(architecture) if cost.macs]
+    one_view = architecture.model_copy(update={"views": 1})  # training sees no more
+    macs = [cost.macs for cost in layer_costs(one_view) if cost.macs]
     shapes = architecture.shapes()
     maps = sum(
         (layer.repeats if isinstance(layer, Conv) else 1) * torch.Size(shape).numel()

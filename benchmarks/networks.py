@@ -26,13 +26,19 @@ def configurations() -> dict[str, Configuration]:
 
 
 def median_draw() -> Configuration:
-    """The draw with the median of the MACs of `DRAWS` suitable ones; always the same."""
+    """The draw with the median of the MACs of `DRAWS` suitable ones.
+
+    Always the same until the search space changes.
+    """
     found = [(footprint(each.architecture).macs, each) for each in islice(draws(), DRAWS)]
     return sorted(found, key=lambda each: each[0])[DRAWS // 2][1]
 
 
 def draws() -> Iterator[Configuration]:
-    """Random networks with BatchNorm below the budget, with their recipes; always the same."""
+    """Random networks with BatchNorm below the budget, with their recipes.
+
+    Always the same until the search space changes.
+    """
     space = SearchSpace.for_budget(BUDGET)
     trial = _RandomTrial(random.Random(0))
     while True:

@@ -1,7 +1,6 @@
 """Studies of a storage whose figures compare with those of one of them."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from results.errors import NasSearchError
 from results.ledger import database_of, refresh, with_ledger
@@ -20,43 +19,40 @@ _SAME = {
 """What has to be the same, by what a study is about."""
 
 
-@dataclass
-class Alike:
-    """`searches`: the records of each by its name, the oldest first. `left_out`: of studies that
-    could not be read, why."""
+def alike(
+    study: "optuna.Study", settings: StudySettings, about: Literal["search", "replay"]
+) -> tuple[dict[str, list[TrialRecord]], list[str]]:
+    """The records of studies about this that compare, by name, the oldest first.
 
-    searches: dict[str, list[TrialRecord]] = field(default_factory=dict)
-    replays: list[TrialRecord] = field(default_factory=list)
-    left_out: list[str] = field(default_factory=list)
-
-    @property
-    def published(self) -> list[Replayed]:
-        """The published networks that were trained again, in their order."""
-        return replayed(self.replays)
-
-
-def alike(study: "optuna.Study", settings: StudySettings) -> Alike:
-    """Searches, and published networks trained again, of the same images and epochs."""
+    That is, of the same images and epochs, and searches of the same target. Also why others could
+    not be read, a line each.
+    """
     database = database_of(study)
-    found = Alike()
+    found, left_out = {}, []
     for each in sorted(database.get_all_studies(), key=lambda one: one._study_id):
         if SETTINGS_KEY not in each.user_attrs:
             continue
         name = each.study_name
         try:
             own = StudySettings.of(each.user_attrs[SETTINGS_KEY], name)
-            if own.about not in _SAME or any(
-                getattr(own, one) != getattr(settings, one) for one in _SAME[own.about]
+            if own.about != about or any(
+                getattr(own, one) != getattr(settings, one) for one in _SAME[about]
             ):
                 continue
             opened = with_ledger(load_study(database, name))
             refresh(opened)
-            read = records(opened)
+            found[name] = records(opened)
         except NasSearchError as error:
-            found.left_out.append(f"study {name} is left out: {error}")
-            continue
-        if own.about == "search":
-            found.searches[name] = read
-        else:
-            found.replays += read
-    return found
+            left_out.append(f"study {name} is left out: {error}")
+    return found, left_out
+
+
+def published_like(
+    study: "optuna.Study", settings: StudySettings
+) -> tuple[list[Replayed], list[str]]:
+    """The published networks that were trained again, in their order.
+
+    Also why studies of such could not be read, a line each.
+    """
+    replays, left_out = alike(study, settings, "replay")
+    return replayed([trial for trials in replays.values() for trial in trials]), left_out

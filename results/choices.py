@@ -112,13 +112,15 @@ def _effective_names(parameters: dict[str, Any]) -> Iterator[str]:
                 yield f"transition{stage}_width"
         if is_last and not repeated:
             yield "last_padding"
-    if parameters["order"] != "relu" and "norm_scale" in parameters:
-        yield "norm_scale"
+    if parameters["order"] != "relu":
+        yield from (name for name in ("norm_scale", "recalibration") if name in parameters)
     if parameters["dropout_place"] != "nowhere":
         yield "dropout"
     yield f"{parameters['optimizer']}_learning_rate"
     if parameters["schedule"] == "step":
         yield from ("step_epochs", "step_factor")
+    if "views" in parameters:
+        yield "views"
     yield from _ALWAYS
 
 
@@ -171,10 +173,13 @@ _CHOICES = {
     "dropout": "dropout: strength",
     "sgd_learning_rate": "learning rate (SGD)",
     "adamw_learning_rate": "learning rate (AdamW)",
+    "muon_learning_rate": "learning rate (Muon)",
     "schedule": "learning rate schedule",
     "step_epochs": "step schedule: epochs a step",
     "step_factor": "step schedule: factor",
     "ema_decay": "weight averaging",
+    "recalibration": "BatchNorm recalibrated",
+    "views": "views of an image",
     "rotation_degrees": "images turned by, degrees",
     "shift_pixels": "images shifted by, pixels",
     "scale": "images scaled by",
@@ -189,6 +194,7 @@ _LEVELS = {
     ("kind", "conv"): "plain",
     ("pool", "max"): "max pooling",
     ("pool", "average"): "average pooling",
+    ("pool", "none"): "nothing",
     ("conv", "before_pool"): "before pooling",
     ("conv", "after_pool"): "after pooling",
     ("order", "norm-relu"): "BatchNorm first",
@@ -196,6 +202,7 @@ _LEVELS = {
     ("order", "relu"): "no BatchNorm",
     ("optimizer", "sgd"): "SGD",
     ("optimizer", "adamw"): "AdamW",
+    ("optimizer", "muon"): "Muon",
     ("schedule", "one_cycle"): "one-cycle",
     ("head", "gap_conv"): "average pool, 1x1 conv",
     ("head", "conv_gap"): "1x1 conv, average pool",

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 FEWEST_TRIALS = 5
 """On each side of a comparison."""
 
+LARGEST_POWER = 4.0
+"""Of ten: where intervals of ratios end. One that reaches further says nothing."""
+
 LEAST_OWN = 0.01
 """The share of a level's variance that the size must leave unexplained to tell the two apart."""
 
@@ -169,6 +172,6 @@ def _effect(
         without=int((~has).sum()),
         ratio=10**difference,
         low=10 ** (difference - reach),
-        high=10 ** (difference + reach),
+        high=10 ** min(difference + reach, LARGEST_POWER),
         evidence=abs(difference) / error,
     )

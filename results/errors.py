@@ -20,6 +20,16 @@ def changed(what: str, why: str) -> NasSearchError:
     )
 
 
+_UNREADABLE = (
+    ArithmeticError,
+    AssertionError,  # Optuna's, that a number is of the kind its row says
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+
+
 def refuses_foreign_rows(read: Callable[P, T]) -> Callable[P, T]:
     """For what reads rows of a database: those that can't be decoded are said in one line."""
 
@@ -27,7 +37,7 @@ def refuses_foreign_rows(read: Callable[P, T]) -> Callable[P, T]:
     def reading(*arguments: P.args, **options: P.kwargs) -> T:
         try:
             return read(*arguments, **options)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except _UNREADABLE as error:
             lines = str(error).splitlines() or [""]
             raise changed("a row", f"{type(error).__name__}: {lines[0][:200]}") from error
 

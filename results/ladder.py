@@ -75,11 +75,12 @@ class Rung:
 class Ladder:
     """A drill-down as far as it is trained.
 
-    `removals`: the whole configuration without each of its ingredients. `missing`: what is to be
-    trained next; empty if the drill-down is complete.
+    `ingredients`: what the whole ladder adds. `removals`: the whole configuration without each of
+    them. `missing`: what is to be trained next; empty if the drill-down is complete.
     """
 
     configuration: Configuration
+    ingredients: tuple[Ingredient, ...]
     rungs: tuple[Rung, ...]
     removals: tuple[tuple[Ingredient, Tried], ...]
     missing: tuple[Given, ...]
@@ -99,7 +100,7 @@ def climb(
 ) -> Ladder:
     """The ladder of a configuration from what is trained of it."""
     trained = given_runs(records)
-    parts = {each.name: each for each in ingredients(configuration)}
+    parts = {each.name: each for each in ingredients(configuration, max_params)}
     rungs: list[Rung] = []
 
     @cache
@@ -121,7 +122,13 @@ def climb(
             for names in lacking
             if seed not in trained.get(made(names), {})
         ]
-        return Ladder(configuration, tuple(rungs), tuple(removals), tuple(missing))
+        return Ladder(
+            configuration,
+            tuple(parts.values()),
+            tuple(rungs),
+            tuple(removals),
+            tuple(missing),
+        )
 
     names: frozenset[str] = frozenset()
     plain = tried(names)
@@ -176,12 +183,12 @@ def choose(candidates: Mapping[str, Tried]) -> str:
     return min(ties, key=lambda name: (ties[name].params, ties[name].macs, -ties[name].mean))
 
 
-def rounds(configuration: Configuration, seeds: int) -> list[int]:
+def rounds(configuration: Configuration, max_params: int, seeds: int) -> list[int]:
     """How many trainings each rung takes, then the removals, of which the last rungs have two.
 
     What a round is about is known when the one before is trained.
     """
-    count = len(ingredients(configuration))
+    count = len(ingredients(configuration, max_params))
     return [seeds * each for each in (1, *range(count, 0, -1), max(0, count - 2))]
 
 
@@ -194,7 +201,7 @@ def describe(configuration: Configuration, max_params: int) -> list[tuple[str, i
     """The plainest ancestor, then each ingredient added to it: words and parameters."""
     plain = with_only(configuration, (), max_params)
     rows = [("plainest ancestor", footprint(plain.architecture).params)]
-    for each in ingredients(configuration):
+    for each in ingredients(configuration, max_params):
         made = with_only(configuration, {each.name}, max_params)
         rows.append((f"with {each.words}", footprint(made.architecture).params))
     return rows

@@ -9,6 +9,7 @@ round.
 
 import datetime
 import json
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -289,7 +290,7 @@ def _read_contents(
     reports = _by_trial(connection, _REPORTS, wanted)
     return [
         FrozenTrial(
-            number=trial.number,
+            number=operator.index(trial.number),  # SQLite lets any column hold a text
             state=trial.state,
             value=None,
             values=[

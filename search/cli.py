@@ -85,6 +85,13 @@ if TYPE_CHECKING:
     "Gaussian process, which leaves pruned trials out.",
 )
 @click.option(
+    "--learn-from",
+    metavar="NAME",
+    multiple=True,
+    help="With --sampler forest: begin with what the trials of another search in this storage "
+    "tell, of another budget, say. Several times: of several. The study keeps them.",
+)
+@click.option(
     "--pruner",
     type=click.Choice(PRUNERS),
     default="halving",
@@ -118,7 +125,7 @@ if TYPE_CHECKING:
     "--baselines/--no-baselines",
     default=True,
     show_default=True,
-    help="Whether a few known-good networks are tried first.",
+    help="Whether known-good networks are tried first.",
 )
 @click.version_option(package_name="nas-search", message="%(prog)s %(version)s")
 @click.pass_context
@@ -197,6 +204,8 @@ def _plan(**options: Any) -> "Plan":
         raise click.UsageError(f"--sustain {sustain} is more than --epochs {options['epochs']}")
     if math.isnan(options["target"]):
         raise click.UsageError("--target is not a number")
+    if options["learn_from"] and options["sampler"] != "forest":
+        raise click.UsageError("--learn-from needs --sampler forest: no other learns from them")
     try:
         space = SearchSpace.for_budget(options["max_params"])
     except ValueError as error:
@@ -217,6 +226,7 @@ def _plan(**options: Any) -> "Plan":
         trials=options["trials"],
         seed=options["seed"],
         sampler=options["sampler"],
+        learn_from=tuple(dict.fromkeys(options["learn_from"])),
         pruner=options["pruner"],
         finalists=options["finalists"],
         confirm_seeds=options["confirm_seeds"],

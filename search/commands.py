@@ -211,13 +211,14 @@ def report(
     """
     import datetime
 
-    from results.alike import alike
+    from results.alike import published_like
     from results.record import confirmations, records
     from results.report.digits import TestDigits
     from results.report.of_study import report_of
     from results.report.write import write_report
     from results.storage import settings_of
     from search.data import find_at_hand
+    from search.progress import say
 
     if folder is None and out != RUNS and not holds_studies(out):
         folder, out = out, RUNS
@@ -229,7 +230,9 @@ def report(
     digits = source.load().test if source else None
     test = TestDigits(digits.images.numpy(), digits.labels.numpy()) if digits else None
     now = datetime.datetime.now(datetime.UTC)
-    published = alike(opened, settings).published if settings.about == "front" else ()
+    published, unread = published_like(opened, settings) if settings.about == "front" else ([], [])
+    for line in unread:
+        say(line)
     made = report_of(opened.study_name, settings, records(opened), runs, test, now, published)
     written = write_report(made, folder)
     click.echo(made.headline)

@@ -64,11 +64,11 @@ def drilldown(
 ) -> None:
     """Write how a configuration comes about, one change at a time, to DIR.
 
-    From its plainest ancestor (no normalisation, a large final kernel, no augmentation, a constant
-    learning rate of a tenth of its highest) to itself: at each rung every change that is left is
-    tried from several seeds, and the one that helps most (or hurts least) on validation images is
-    added. At the end each is taken out again by itself. DIR (default: drilldowns/NAME in --out)
-    gets a page, Markdown and a notebook. The same command goes on where it stopped.
+    From its plainest ancestor (no normalisation, a large final kernel if one fits, no augmentation,
+    a constant learning rate of a tenth of its highest) to itself: at each rung every change that is
+    left is tried from several seeds, and the one that helps most (or hurts least) on validation
+    images is added. At the end each is taken out again by itself. DIR (default: drilldowns/NAME in
+    --out) gets a page, Markdown and a notebook. The same command goes on where it stopped.
     """
     refuse_several(trial, choice)
     if known is not None and (trial, choice, options["study"]) != (None, None, None):
@@ -96,7 +96,7 @@ def drilldown(
     def ladder_of(found: "list[TrialRecord]") -> "Ladder":
         return climb(goal.configuration, max_params, seeds, found)
 
-    total = sum(rounds(goal.configuration, seeds))
+    total = sum(rounds(goal.configuration, max_params, seeds))
     study = train_given(plan, lambda found: ladder_of(found).missing, total)
     ladder = ladder_of(records(study))
     now = datetime.datetime.now(datetime.UTC)
@@ -193,7 +193,7 @@ def _explain(plan: "Plan", goal: "Goal", seeds: int) -> None:
     click.echo(f"the ladder to {goal.title}, with fewer than {max_params:,} parameters:")
     for words, params in describe(configuration, max_params):
         click.echo(f"  {words}: {params:,} parameters")
-    every = rounds(configuration, seeds)
+    every = rounds(configuration, max_params, seeds)
     said = (
         f"at each rung all that are left are tried: {count(sum(every), 'training')} of "
         f"{count(plan.settings.epochs, 'epoch')} in all"

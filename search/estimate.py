@@ -19,7 +19,7 @@ def trained(plan: Plan) -> list[TrialRecord]:
     """The trials of the study of the plan; none if it has not begun."""
     try:
         return records(open_study(plan.study, plan.storage, plan.out))
-    except NasSearchError:
+    except NasSearchError:  # it has not begun
         return []
 
 

@@ -23,6 +23,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 from scipy.special import ndtri
 
+from results.lessons import Lesson, lessons_of
 from results.settings import StudySettings
 from search.settling import Settling
 from space import Footprint, SearchSpace, configuration, footprint
@@ -101,6 +102,8 @@ class ForestSampler(BaseSampler):
         table, errors, scores, drawn = experience.learnt()
         forest = _fitted(table, errors, self._rng.randint(2**31))
         order = np.argsort(-scores)[:PARENTS]
+        if np.isfinite(scores[order[0]]):
+            order = order[np.isfinite(scores[order])]
         parents = [drawn[place] for place in order]
         params = table[order, -2]
         best = float(np.max(_expected_score(forest, table[order], params, experience.settings)))
@@ -177,7 +180,7 @@ class Experience:
 
     Shared by the samplers of all trials of a process. It looks at each trial once. A pruned trial
     gets the error that it would have had at the end, if it had fallen from there on as that of the
-    median complete trial did.
+    median complete trial did. It begins with the lessons that the study was made with.
     """
 
     def __init__(self, settings: StudySettings) -> None:
@@ -191,11 +194,16 @@ class Experience:
         self._falls: dict[int, list[float]] = {}
         """Of complete trials by epoch: log error at the end minus that at the epoch."""
         self._seen: set[Any] = set()
+        self._taught = False
         self._lock = threading.Lock()
 
     def look(self, study: "optuna.Study") -> int:
         """Takes in what has ended since; returns how many trials are trained."""
         with self._lock:
+            if not self._taught:
+                for lesson in lessons_of(study):
+                    self._take_over(lesson)
+                self._taught = True
             # As Optuna's samplers do: `get_trials` under hyperband shows one ladder alone.
             ended, _ = self._settling.split(study._get_trials(deepcopy=False))
             for trial in ended:
@@ -208,26 +216,46 @@ class Experience:
         self._seen.add(_key(trial.params))
         if any(value > 0 for value in trial.constraints.values()):
             return
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            cost = footprint(configuration(trial.params).architecture)
+            value = trial.value if trial.state == TrialState.COMPLETE else None
+            self._learn(trial.params, cost, trial.intermediate_values, value)
+
+    def _take_over(self, lesson: Lesson) -> None:
+        settings = self.settings
+        cost = footprint(configuration(lesson.drawn).architecture)
+        # With the objective "smallest" a score beyond the budget would be below the target.
+        params = min(cost.params, settings.max_params)
         reports = {
-            epoch: _log_error(value, self.settings)
-            for epoch, value in trial.intermediate_values.items()
+            epoch: settings.score(accuracy, params)
+            for epoch, accuracy in enumerate(lesson.accuracies, 1)
         }
-        if trial.state == TrialState.COMPLETE:
-            assert trial.value is not None
-            score, end = trial.value, _log_error(trial.value, self.settings)
-            for epoch, value in reports.items():
-                self._falls.setdefault(epoch, []).append(end - value)
-            self._ends.append((None, end))
-        elif trial.state == TrialState.PRUNED:
-            epoch = max(reports, default=0)
-            score, end = -math.inf, reports.get(epoch, math.log(CHANCE_ERROR))
-            self._ends.append((epoch, end))
+        value = None
+        if lesson.complete:
+            value = settings.score(settings.sustained(list(lesson.accuracies)), params)
+        self._learn(lesson.drawn, cost, reports, value)
+        if cost.params >= settings.max_params:
+            self._scores[-1] = -math.inf  # it teaches, and candidates are not near it
+
+    def _learn(
+        self, drawn: Drawn, cost: Footprint, reports: dict[int, float], value: float | None
+    ) -> None:
+        """From the scores after each epoch, and the one at the end if there was one."""
+        space = self.settings.space
+        errors = {epoch: _log_error(score, self.settings) for epoch, score in reports.items()}
+        if value is None:
+            epoch = max(errors, default=0)
+            self._ends.append((epoch, errors.get(epoch, math.log(CHANCE_ERROR))))
         else:
-            return
-        cost = footprint(configuration(trial.params).architecture)
-        self._drawn.append(dict(trial.params))
-        self._rows.append(_row(self.settings.space, trial.params, cost))
-        self._scores.append(score)
+            end = _log_error(value, self.settings)
+            for epoch, error in errors.items():
+                self._falls.setdefault(epoch, []).append(end - error)
+            self._ends.append((None, end))
+        self._scores.append(-math.inf if value is None else value)
+        self._rows.append(_row(space, drawn, cost))
+        self._drawn.append(
+            {name: _nearest(each, drawn[name]) for name, each in space.dimensions.items()}
+        )
 
     def learnt(self) -> tuple[Array, Array, Array, list[Drawn]]:
         """Inputs, log errors, scores (minus infinity if pruned) and draws of trained trials."""
@@ -328,6 +356,15 @@ def _value(dimension: IntRange | FloatRange, place: float) -> int | float:
     value = math.exp(place) if dimension.log else place
     if isinstance(dimension, IntRange):
         value = round(value)
+    return min(max(value, dimension.low), dimension.high)
+
+
+def _nearest(dimension: IntRange | FloatRange | Choice, value: Any) -> Any:
+    """The value, or what comes nearest to it in a range that does not have it."""
+    if dimension.contains(value):
+        return value
+    if isinstance(dimension, Choice):
+        return dimension.choices[0]
     return min(max(value, dimension.low), dimension.high)
 
 

@@ -70,7 +70,7 @@ def front(
     in the same table. DIR (default: fronts/NAME in --out) gets a page and Markdown. The same
     command goes on where it stopped.
     """
-    from results.alike import alike
+    from results.alike import alike, published_like
     from results.leaders import candidates as first_of_each_size
     from search.progress import say
 
@@ -78,10 +78,11 @@ def front(
         raise click.UsageError("--dry-run times trainings on this machine: leave out --ray")
     opened = open_study(options["study"], options["storage"], options["out"], of_search=True)
     plan = _plan(opened, confirm_seeds, **options)
-    others = alike(opened, plan.settings)
-    for line in others.left_out:
+    searches, left_out = alike(opened, plan.settings, "search")
+    published, unread = published_like(opened, plan.settings)
+    for line in (*left_out, *unread):
         say(line)
-    chosen = first_of_each_size(others.searches, candidates)
+    chosen = first_of_each_size(searches, candidates)
     if not chosen:
         raise NasSearchError("no trial is complete yet: let the search go on")
     if dry_run:
@@ -106,7 +107,7 @@ def front(
 
     study = train_given(plan, lambda found: _missing(found, chosen, seeds), chosen=leading)
     again, settings = trained_again(records(study), confirmations(study)), plan.settings
-    best, published = leaders(again), alike(opened, settings).published
+    best = leaders(again)
     now = datetime.datetime.now(datetime.UTC)
     report = make_leaders_report(plan.study, again, published, settings, now)
     written = write_report(report, where)
@@ -167,6 +168,14 @@ def _plan(opened: "optuna.Study", confirm_seeds: int, **options: Any) -> "Plan":
     return make_plan(settings, data, default_name=name, **run, confirm_seeds=confirm_seeds)
 
 
+def _macs_of_a_view(given: "Given") -> int:
+    """By which trainings differ in time: they see one view."""
+    from space import footprint
+
+    architecture = given.configuration.architecture
+    return footprint(architecture).macs // architecture.views
+
+
 def _explain(plan: "Plan", chosen: "Sequence[Given]", seeds: int) -> None:
     from results.markdown import count
     from search.estimate import seconds_per_training, trained
@@ -180,7 +189,7 @@ def _explain(plan: "Plan", chosen: "Sequence[Given]", seeds: int) -> None:
     missing = _missing(trained(plan), chosen, seeds)
     said = f"{count(len(missing), 'training')} of {count(plan.settings.epochs, 'epoch')} to do"
     if missing:
-        slowest = max(missing, key=lambda each: footprint(each.configuration.architecture).macs)
+        slowest = max(missing, key=_macs_of_a_view)
         waves = math.ceil(len(missing) / plan.workers)
         seconds = seconds_per_training(plan, slowest.configuration) * waves
         said += (

@@ -42,7 +42,7 @@ def _twin(module: nn.Module) -> nn.Module:
         return _Conv(module)
     if isinstance(module, nn.MaxPool2d):
         return _MaxPool(module)
-    if isinstance(module, nn.Sequential):
+    if type(module) is nn.Sequential:
         return nn.Sequential(*_fused(list(module)))
     twin = copy.copy(module)
     twin._modules = {name: _twin(child) for name, child in module.named_children()}

@@ -31,6 +31,8 @@ class Plan:
     trials: int = 0
     seed: int = 0
     sampler: str = "random"
+    learn_from: tuple[str, ...] = ()
+    """Studies that a new one learns from."""
     pruner: str = "none"
     finalists: int = 0
     confirm_seeds: int = 0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from results.errors import NasSearchError
 from results.handback import MOST_ATTEMPTS, QUEUED_BY, end_and_hand_back
 from results.ledger import Ledger, at_once, refresh, stopped, with_ledger
+from results.lessons import Lesson, keep_lessons, lessons_from
 from results.record import Given, TrialRecord, given_runs
 from results.settings import SETTINGS_KEY
 from results.storage import CREATED_KEY, settings_of
@@ -29,6 +30,7 @@ WORKER_KEY, CREW_KEY = "worker", "crew"
 
 BASELINES_KEY = "baselines"
 SEED_KEY = "seed"
+TEACHERS_KEY = "learnt_from"
 UNCLAIMED_SECONDS = 60
 
 
@@ -40,16 +42,31 @@ def make_or_resume(storage: "Database", plan: Plan, *, baselines: bool) -> "optu
     """
     import optuna
 
+    lessons = _lessons(storage, plan)  # before there is a study: a name may be wrong
     study = with_ledger(
         optuna.create_study(
             study_name=plan.study, storage=storage, direction="maximize", load_if_exists=True
         )
     )
-    at_once(study, lambda: _fill(study, plan, baselines=baselines))
+    at_once(study, lambda: _fill(study, plan, lessons, baselines=baselines))
     return study
 
 
-def _fill(study: "optuna.Study", plan: Plan, *, baselines: bool) -> None:
+def _lessons(storage: "Database", plan: Plan) -> tuple[Lesson, ...]:
+    """What the study of the plan begins with, if it is still to be made."""
+    if not plan.learn_from:
+        return ()
+    if plan.study in plan.learn_from:
+        raise NasSearchError(f"--learn-from {plan.study}: that is the study itself")
+    made = [each.study_name for each in storage.get_all_studies() if each.user_attrs]
+    if plan.study in made:
+        return ()
+    return lessons_from(storage, plan.learn_from, plan.settings)
+
+
+def _fill(
+    study: "optuna.Study", plan: Plan, lessons: tuple[Lesson, ...], *, baselines: bool
+) -> None:
     """Adds to a study what it lacks."""
     attributes = study.user_attrs
     if SETTINGS_KEY not in attributes:
@@ -67,12 +84,20 @@ def _fill(study: "optuna.Study", plan: Plan, *, baselines: bool) -> None:
             FOLDER_KEY: folder,
             BASELINES_KEY: "wanted" if baselines else "left out",
             SEED_KEY: plan.seed,
+            TEACHERS_KEY: list(plan.learn_from),
             SETTINGS_KEY: plan.settings.model_dump(mode="json"),
         }
         study.set_metric_names([f"{plan.settings.objective}_score"])
+        keep_lessons(study, lessons)
         for key, value in attributes.items():
             study.set_user_attr(key, value)
     settings_of(study).refuse_if_different(plan.settings, plan.study)
+    teachers = attributes.get(TEACHERS_KEY, [])
+    if plan.learn_from and sorted(plan.learn_from) != sorted(teachers):
+        raise NasSearchError(
+            f"study {plan.study} was made with --learn-from {', '.join(teachers) or 'nothing'}: "
+            f"leave it out to go on, or choose another name with --study"
+        )
     store_of(study, plan.out, plan.artifacts)
     if attributes[BASELINES_KEY] == "wanted":
         for params in baselines_in(plan.settings.space):

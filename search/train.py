@@ -24,10 +24,11 @@ from search.fused import accelerate
 from search.lane import CaptureError, Lane, Repeated, make_lane
 from search.optimizer import make_optimizer
 from search.plan import Precision, derived_seed
+from search.recalibrate import recalibrate
 from search.schedule import learning_rates
 from space import Configuration, Recipe
 from space.dropout import Dropout
-from space.network import build_network
+from space.network import Network, build_network
 
 EVALUATION_BATCH = {"cpu": 250, "cuda": 1_000}
 """Images at once, by kind of device: on a CPU as many as its caches hold."""
@@ -139,7 +140,7 @@ class TrainingRun:
         # Of the step:
         self._step_index = torch.zeros(1, dtype=torch.int64, device=device)
         self._now = torch.zeros(1, 2, device=device)
-        self._optimizer = make_optimizer(recipe, self._live.weights, self._now[0, 0])
+        self._optimizer = make_optimizer(recipe, self._live, self._now[0, 0])
         self._training_sums = Sums(device)
         self._evaluation_sums = Sums(device)
         self._training = Repeated(self._step, self._lane, self._generator, at_once=STEPS_PER_LAUNCH)
@@ -219,6 +220,8 @@ class TrainingRun:
         self._step_index += 1
 
     def _evaluate(self) -> None:
+        if self._configuration.recipe.recalibration:
+            recalibrate(self._measured.network, self._train)
         self._evaluation_sums.zero()
         _add_up(self._evaluated.eval(), self._evaluation, self._evaluation_sums)
 
@@ -275,18 +278,19 @@ def predict(network: nn.Module, examples: Examples) -> torch.Tensor:
     return torch.cat(
         [
             evaluated(normalise(examples.images[chosen])).argmax(1)
-            for chosen in _evaluation_batches(examples)
+            for chosen in _evaluation_batches(examples, network)
         ]
     )
 
 
 @torch.no_grad()
 def _add_up(network: nn.Module, examples: Examples, sums: Sums) -> None:
-    for chosen in _evaluation_batches(examples):
+    for chosen in _evaluation_batches(examples, network):
         labels = examples.labels[chosen].long()
         logits = network(normalise(examples.images[chosen]))
         sums.add(F.cross_entropy(logits, labels, reduction="sum"), logits, labels)
 
 
-def _evaluation_batches(examples: Examples) -> tuple[torch.Tensor, ...]:
-    return torch.split(examples.indices, EVALUATION_BATCH[examples.images.device.type])
+def _evaluation_batches(examples: Examples, network: nn.Module) -> tuple[torch.Tensor, ...]:
+    views = network.views if isinstance(network, Network) else 1
+    return torch.split(examples.indices, EVALUATION_BATCH[examples.images.device.type] // views)

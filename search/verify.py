@@ -41,7 +41,8 @@ from results.models.promise import read_promise
 from results.models.verified import Verified
 from search.data import DatasetName, DataSource, Digits, Examples, find
 
-BATCH = 1_000
+BATCH = 50
+"""Images at once: small enough for what they become to stay near the processor."""
 
 COMPARED = 1_000
 """Test images whose logits are compared."""

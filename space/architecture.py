@@ -86,12 +86,17 @@ class Head(Value):
 
 
 class Architecture(Value):
-    """What a network is made of. Valid by construction: every layer fits the map it gets."""
+    """What a network is made of. Valid by construction: every layer fits the map it gets.
+
+    With 5 `views` the logits are the mean over the image and four copies of it, moved by a pixel
+    up, down, left and right. In training it sees the image alone.
+    """
 
     layers: tuple[Layer, ...] = Field(max_length=64)
     head: Head
     input_shape: Shape = (1, 28, 28)
     classes: int = Field(default=10, ge=2, le=1000)
+    views: Literal[1, 5] = 1
 
     @model_validator(mode="after")
     def _layers_fit(self) -> Self:

@@ -2,10 +2,11 @@
 
 Parameters are trainable ones: convolution weights, biases, and the scale and shift of each
 normalisation (the shift alone without `norm_scale`). MACs are the multiply-accumulates of the
-convolutions for one image (half of what PyTorch's `FlopCounterMode` reports); normalisation, ReLU
-and pooling are not counted. The receptive field follows r_out = r_in + (k - 1) * j_in, j_out = j_in
-* s, with j the distance in input pixels between neighbouring positions (Araujo, Norris and Sim,
-"Computing Receptive Fields of Convolutional Neural Networks", Distill 2019).
+convolutions for one image, in all its views (half of what PyTorch's `FlopCounterMode` reports);
+normalisation, ReLU and pooling are not counted. The receptive field follows
+r_out = r_in + (k - 1) * j_in, j_out = j_in * s, with j the distance in input pixels between
+neighbouring positions (Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural
+Networks", Distill 2019).
 """
 
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def layer_costs(architecture: Architecture) -> tuple[LayerCost, ...]:
             weights = _conv_weights(layer, before[0])
             params = weights + layer.bias * layer.width
             params += (1 + layer.norm_scale) * layer.width * repeats * ("norm" in layer.then)
-            macs = repeats * weights * after[1] * after[2]
+            macs = architecture.views * repeats * weights * after[1] * after[2]
         else:
             params = macs = 0
         rows.append(LayerCost(_name(layer), after, params, macs, field))
@@ -68,10 +69,13 @@ def layer_costs(architecture: Architecture) -> tuple[LayerCost, ...]:
     weights = channels * architecture.classes * (positions if over_map else 1)
     rows.append(
         LayerCost(
-            name=_HEAD_NAMES[architecture.head.kind].format(height=height, width=width),
+            name=_HEAD_NAMES[architecture.head.kind].format(height=height, width=width)
+            + (f", mean over {architecture.views} views" if architecture.views > 1 else ""),
             output_shape=(architecture.classes, 1, 1),
             params=weights + architecture.head.bias * architecture.classes,
-            macs=weights * (positions if architecture.head.kind == "conv_gap" else 1),
+            macs=architecture.views
+            * weights
+            * (positions if architecture.head.kind == "conv_gap" else 1),
             receptive_field_pixels=field + (max(height, width) - 1) * jump,
         )
     )

@@ -4,7 +4,7 @@ An ingredient is a change that drill-downs make by hand: BatchNorm, a learning r
 on. Each can be taken out of a configuration by itself, in any order. Where the rest has more
 parameters than the budget allows (a final kernel as large as the map in place of global average
 pooling, say), all widths shrink by one factor until it fits: the plain network and the refined one
-get the same budget.
+get the same budget. Pooling stays where not even single channels with such a kernel fit.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -39,9 +39,24 @@ class Ingredient:
     without: Callable[[Configuration], Configuration]
 
 
-def ingredients(configuration: Configuration) -> list[Ingredient]:
-    """Those that the configuration has: without one it would be another."""
-    return [each for each in _ALL if each.without(configuration) != configuration]
+def ingredients(configuration: Configuration, max_params: int | None = None) -> list[Ingredient]:
+    """Those that the configuration has: without one it would be another.
+
+    With a budget, without pooling where a final kernel over the whole map costs more than that.
+    """
+    found = [each for each in _ALL if each.without(configuration) != configuration]
+    if max_params is not None and _needs_pooling(found, configuration, max_params):
+        found = [each for each in found if each.name != "pooling"]
+    return found
+
+
+def _needs_pooling(found: list[Ingredient], configuration: Configuration, max_params: int) -> bool:
+    """Whether even single channels without pooling cost too much, with the rest or without it."""
+    whole = plain = _without_pooling(configuration)
+    for each in found:
+        plain = each.without(plain)
+    narrowest = [_narrowed(each.architecture, 1) for each in (whole, plain)]
+    return any(footprint(each).params >= max_params for each in narrowest)
 
 
 def with_only(
@@ -52,9 +67,11 @@ def with_only(
     Raises ValueError if even single channels have more.
     """
     made = configuration
-    for each in ingredients(configuration):
+    for each in ingredients(configuration, max_params):
         if each.name not in names:
             made = each.without(made)
+    if not any("norm" in getattr(layer, "then", ()) for layer in made.architecture.layers):
+        made = _of_recipe(recalibration=False)(made)  # of nothing: two rungs would train the same
     return made.model_copy(update={"architecture": _fitted(made.architecture, max_params)})
 
 
@@ -122,8 +139,13 @@ def _without_pooling(configuration: Configuration) -> Configuration:
     return configuration.model_copy(update={"architecture": made})
 
 
+def _without_views(configuration: Configuration) -> Configuration:
+    made = configuration.architecture.model_copy(update={"views": 1})
+    return configuration.model_copy(update={"architecture": made})
+
+
 def _without_nesterov(configuration: Configuration) -> Configuration:
-    if configuration.recipe.optimizer != "sgd":
+    if configuration.recipe.optimizer == "adamw":
         return configuration
     return _of_recipe(nesterov=False)(configuration)
 
@@ -148,7 +170,9 @@ _ALL = (
             }
         ),
     ),
+    Ingredient("recalibration", "BatchNorm recalibrated", _of_recipe(recalibration=False)),
     Ingredient("pooling", "global average pooling", _without_pooling),
+    Ingredient("views", "several views of an image", _without_views),
     Ingredient("augmentation", "augmentation", _of_recipe(augmentation=Augmentation())),
     Ingredient("schedule", "learning rate schedule", _without_schedule),
     Ingredient("dropout", "dropout", _without_dropout),

@@ -1,10 +1,13 @@
 """Builds the network an architecture describes. The only place where modules are wired together."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from space.architecture import After, Architecture, Conv, Head, Pool, Shape
 from space.dropout import Dropout
+from space.views import mean_of, moved
 
 
 class ShiftNorm(nn.BatchNorm2d):
@@ -15,6 +18,22 @@ class ShiftNorm(nn.BatchNorm2d):
         ones = self.weight.detach()
         del self.weight
         self.register_buffer("weight", ones, persistent=False)
+
+
+class Network(nn.Sequential):
+    """Layers and a head; in evaluation mode the mean over several views of each image."""
+
+    def __init__(self, *modules: Any, views: int = 1) -> None:
+        super().__init__(*modules)
+        self.views = views
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, *input_shape) to (N, classes)."""
+        views = 1 if self.training else self.views
+        x = moved(x, views)
+        for module in self:
+            x = module(x)
+        return mean_of(x, views)
 
 
 class Block(nn.Module):
@@ -37,14 +56,14 @@ class Block(nn.Module):
         return x
 
 
-def build_network(architecture: Architecture, *, dropout: float = 0.0) -> nn.Sequential:
+def build_network(architecture: Architecture, *, dropout: float = 0.0) -> Network:
     """The network of an architecture, freshly initialised from torch's global random state.
 
     `dropout` is the probability at every place where the architecture names dropout. Maps
     normalised images (N, *input_shape) to logits (N, classes).
     """
     shapes = architecture.shapes()
-    network = nn.Sequential()
+    network = Network(views=architecture.views)
     for position, (layer, before) in enumerate(zip(architecture.layers, shapes, strict=False), 1):
         network.add_module(f"layer{position}", _layer(layer, before[0], dropout))
     network.add_module("head", _head(architecture.head, shapes[-1], architecture.classes))

@@ -29,14 +29,17 @@ class Recipe(Value):
 
     `learning_rate` is the peak. Schedules: "constant"; "step" multiplies by `step_factor` every
     `step_epochs` epochs; "cosine" falls to zero over the run; "one_cycle" rises linearly over the
-    first `warmup_fraction` of the steps and falls along a cosine to zero. `momentum` is Nesterov
-    momentum for "sgd" and beta1 for "adamw"; weight decay is coupled for "sgd" and decoupled for
-    "adamw", and applies to every parameter. `dropout` is the probability at the places the
+    first `warmup_fraction` of the steps and falls along a cosine to zero. "muon" is momentum whose
+    steps for kernels are orthogonalised (Jordan et al., 2024). `momentum` is Nesterov momentum for
+    "sgd" and "muon" and beta1 for "adamw"; weight decay is coupled for "sgd" and decoupled for the
+    others, and applies to every parameter. `dropout` is the probability at the places the
     architecture names. `ema_decay` above zero: the measured and exported weights are the
-    exponential moving average with this decay per step, warmed up as (1 + t) / (10 + t).
+    exponential moving average with this decay per step, warmed up as (1 + t) / (10 + t). With
+    `recalibration` the statistics of normalisations are computed anew before each measurement, from
+    training images without augmentation.
     """
 
-    optimizer: Literal["sgd", "adamw"] = "sgd"
+    optimizer: Literal["sgd", "adamw", "muon"] = "sgd"
     learning_rate: float = Field(gt=0, le=10)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     nesterov: bool = True
@@ -49,4 +52,5 @@ class Recipe(Value):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     ema_decay: float = Field(default=0.0, ge=0, lt=1)
+    recalibration: bool = False
     augmentation: Augmentation = Augmentation()

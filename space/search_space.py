@@ -6,8 +6,9 @@ from parameters that every trial has. The ranges are fitted to the parameter bud
 least a quarter of random draws cost less than it.
 
 The skeleton: a stage of convolutions at full resolution, a transition, a second stage, and, if its
-depth is above zero, another transition and a third stage; then the head. What does not fit the
-feature map is left out or padded (see `_Skeleton`), so every draw is a valid architecture.
+depth is above zero, another transition, which may keep the size, and a third stage; then the head.
+What does not fit the feature map is left out or padded (see `_Skeleton`), so every draw is a valid
+architecture.
 """
 
 import math
@@ -20,7 +21,7 @@ from space.architecture import After, Architecture, Conv, Head, Layer, Pool, Sha
 from space.recipe import Augmentation, Recipe
 from space.value import Value
 
-DEPTHS = ((1, 3), (1, 4), (0, 3))
+DEPTHS = ((1, 3), (1, 4), (0, 4))
 """Fewest and most convolutions of the three stages."""
 
 SMALLEST_BUDGET = 500
@@ -139,9 +140,9 @@ def width_names() -> list[str]:
 
 def _dimensions(max_params: int) -> dict[str, IntRange | FloatRange | Choice]:
     # Parameters grow with the square of the widths: widths follow the square root of the budget.
-    # The factors keep at least a quarter of random draws feasible from 500 to 10,000.
+    # The numbers keep at least a quarter of random draws feasible from 500 to 10,000.
     root = math.sqrt(max_params)
-    width = IntRange(low=max(2, int(0.04 * root)), high=max(4, int(0.32 * root)), log=True)
+    width = IntRange(low=min(8, max(2, int(0.05 * root))), high=int(0.42 * root - 2.5), log=True)
     full_conv_fits = max_params >= 5_000
     heads = ("gap_conv", "conv_gap", *(("full_conv",) if full_conv_fits else ()))
     return {
@@ -155,7 +156,8 @@ def _dimensions(max_params: int) -> dict[str, IntRange | FloatRange | Choice]:
             for n in (1, 2)
         },
         **{f"transition{n}_width": width for n in (1, 2)},
-        **{f"transition{n}_pool": Choice(choices=("max", "average", "stride")) for n in (1, 2)},
+        "transition1_pool": Choice(choices=("max", "average", "stride")),
+        "transition2_pool": Choice(choices=("max", "average", "stride", "none")),
         "last_padding": Choice(choices=("valid", "same")),
         **{f"stage{n}_repeats": IntRange(low=1, high=4, log=True) for n in (1, 2, 3)},
         "residual": Choice(choices=(False, True)),
@@ -163,9 +165,11 @@ def _dimensions(max_params: int) -> dict[str, IntRange | FloatRange | Choice]:
         "norm_scale": Choice(choices=(True, False)),
         "dropout_place": Choice(choices=("nowhere", "everywhere", "after_transition", "last")),
         "head": Choice(choices=heads),
-        "optimizer": Choice(choices=("sgd", "adamw")),
+        "views": Choice(choices=(1, 5)),
+        "optimizer": Choice(choices=("sgd", "adamw", "muon")),
         "sgd_learning_rate": FloatRange(low=0.01, high=0.5, log=True),
         "adamw_learning_rate": FloatRange(low=0.001, high=0.05, log=True),
+        "muon_learning_rate": FloatRange(low=0.005, high=0.1, log=True),
         "momentum": FloatRange(low=0.8, high=0.97),
         "weight_decay": FloatRange(low=1e-6, high=1e-2, log=True),
         "schedule": Choice(choices=("constant", "step", "cosine", "one_cycle")),
@@ -175,6 +179,7 @@ def _dimensions(max_params: int) -> dict[str, IntRange | FloatRange | Choice]:
         "label_smoothing": FloatRange(low=0.0, high=0.1),
         "dropout": FloatRange(low=0.0, high=0.15),
         "ema_decay": Choice(choices=(0.0, 0.98, 0.99, 0.995, 0.998, 0.999)),
+        "recalibration": Choice(choices=(False, True)),
         "rotation_degrees": FloatRange(low=0.0, high=15.0),
         "shift_pixels": FloatRange(low=0.0, high=3.0),
         "scale": FloatRange(low=0.0, high=0.2),
@@ -207,7 +212,11 @@ class _Skeleton:
         stages = [n for n in (1, 2, 3) if self.params[f"stage{n}_depth"] > 0]
         for stage in stages:
             self._stage(stage, last_stage=stage == stages[-1])
-        return Architecture(layers=tuple(self.layers), head=Head(kind=self.params["head"]))
+        return Architecture(
+            layers=tuple(self.layers),
+            head=Head(kind=self.params["head"]),
+            views=self.params["views"],
+        )
 
     def _stage(self, stage: int, *, last_stage: bool) -> None:
         depth = self.params[f"stage{stage}_depth"]
@@ -267,7 +276,7 @@ class _Skeleton:
         bare = Conv(kind="conv", width=self.params[f"transition{stage}_width"], kernel_size=1)
         if place == "before_pool":
             self._add(bare)
-        if pool != "stride" and self.shape[1] > 1:
+        if pool in ("max", "average") and self.shape[1] > 1:
             self._add(Pool(kind="max_pool" if pool == "max" else "average_pool"))
         if place == "after_pool":
             self._add(bare)
@@ -291,6 +300,7 @@ def _recipe(params: dict[str, Any]) -> Recipe:
         label_smoothing=params["label_smoothing"],
         dropout=0.0 if params["dropout_place"] == "nowhere" else params["dropout"],
         ema_decay=params["ema_decay"],
+        recalibration=params["recalibration"] and params["order"] != "relu",
         augmentation=Augmentation(
             rotation_degrees=params["rotation_degrees"],
             shift_pixels=params["shift_pixels"],

@@ -47,6 +47,15 @@ EVERY_OP = {
         ),
         head=Head(kind="gap_conv"),
     ),
+    "several views, no padding": Architecture(
+        layers=(
+            Conv(kind="conv", width=6, padding=1, then=("norm", "relu"), norm_scale=False),
+            Pool(kind="max_pool", size=2, stride=2),
+            Conv(kind="separable", width=8, then=("norm", "relu"), norm_scale=False),
+        ),
+        head=Head(kind="gap_conv"),
+        views=5,
+    ),
     "repeats without residual, bare norm, full_conv": Architecture(
         layers=(
             Conv(kind="conv", width=4, kernel_size=5, stride=2, then=("norm",)),

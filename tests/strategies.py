@@ -44,7 +44,12 @@ def architectures(draw: st.DrawFn, *, size: int = 28, most_layers: int = 6) -> A
         shape = layer.output_shape(shape)
     kinds = st.sampled_from(["gap_conv", "conv_gap", "full_conv"])
     head = draw(st.builds(Head, kind=kinds, bias=st.booleans()))
-    return Architecture(layers=tuple(layers), head=head, input_shape=(1, size, size))
+    return Architecture(
+        layers=tuple(layers),
+        head=head,
+        input_shape=(1, size, size),
+        views=draw(st.sampled_from([1, 1, 5])),
+    )
 
 
 @st.composite

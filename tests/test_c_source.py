@@ -1,12 +1,14 @@
 """The C header, compiled and run, against the network in whole numbers."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from results.models.c_program import FLAGS, CProgram, c_compiler
-from results.models.c_source import c_header
+from results.models.c_source import c_header, constant_bytes, static_bytes
 from results.models.memory import Buffer, arrange, peak
 from search.data import DataSource
 from space import SearchSpace
@@ -45,6 +47,18 @@ def test_nothing_is_read_or_computed_out_of_bounds(name: str) -> None:
     compiled = CProgram(c_header(program, ["a test"]), (*FLAGS, *SANITIZERS))
     pixels = torch.cat([unseen_digits(10), torch.full((1, 1, 28, 28), 255, dtype=torch.uint8)])
     assert torch.equal(compiled.run(pixels), program.run(pixels).int())
+
+
+@pytest.mark.parametrize("name", EVERY_OP)
+def test_its_sizes_are_those_of_what_it_declares(name: str) -> None:
+    program = quantised(fitted(EVERY_OP[name], 0))
+    header = c_header(program, ["a test"])
+    declared = re.findall(r"static (const )?u?int(\d+)_t \w+\[(\w+)\](?:\[(\d+)\])?", header)
+    sizes = {True: 0, False: 0}
+    for constant, bits, length, of in declared:
+        count = 784 if length == "NAS_SEARCH_PIXELS" else int(length)
+        sizes[bool(constant)] += count * int(of or 1) * int(bits) // 8
+    assert sizes == {True: constant_bytes(program), False: static_bytes(program)}
 
 
 _EMPTY = """

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy
 
 from results.errors import NasSearchError
-from results.ledger import Ledger
+from results.ledger import Ledger, refresh
 from results.settings import StudySettings
 from results.storage import default_file, default_url, load_study, open_storage
 from search.cli import run_command
@@ -128,6 +128,28 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "trials SET number = ' '",
+        "trials SET number = NULL",
+        "trials SET number = 1.5",
+        "trials SET state = 'DONE'",
+        "trial_values SET value = NULL",
+    ],
+)
+def test_a_row_that_another_program_changed_is_said_in_one_line(
+    tmp_path: Path, change: str
+) -> None:
+    tell(begin(tmp_path), 1.0)
+    with sqlite3.connect(default_file(tmp_path)) as database:
+        database.execute(f"UPDATE {change}")
+    storage = open_storage(default_url(tmp_path), create=False)
+    with pytest.raises(NasSearchError, match="another program changed it") as refused:
+        refresh(optuna.load_study(study_name="one", storage=Ledger(storage, "one")))
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_a_full_disk_is_said_in_one_line_and_what_was_told_is_kept(small_disk: Path) -> None:

@@ -33,7 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_small_disk_that_is_full(small_disk: Path, tmp_path: Path) -> None:
     filler = small_disk / "filler"
-    filler.write_bytes(bytes(SIZE - 8 * 1024))
+    filler.write_bytes(bytes(SIZE - 4 * 1024))
     _search_twice(tmp_path, small_disk, lambda: None, mend=filler.unlink)
 
 

@@ -401,3 +401,15 @@ print(json.dumps([
 def test_without_a_rung_there_is_no_notebook() -> None:
     with pytest.raises(NasSearchError, match="no rung of the ladder is trained yet"):
         make_notebook("1.3", ladder([], 1), SETTINGS)
+
+
+def test_pooling_that_stays_is_said_and_why() -> None:
+    (first, *_) = WHOLE.architecture.layers
+    layers = (first.model_copy(update={"padding": 1}),)
+    large = WHOLE.architecture.model_copy(update={"layers": layers})
+    whole = WHOLE.model_copy(update={"architecture": large})
+    said = "Global average pooling stays in every rung"
+    for budget, stays in ((2_000, True), (9_000, False)):
+        settings = SETTINGS.model_copy(update={"space": SearchSpace.for_budget(budget)})
+        report = make_drilldown_report("it", climb(whole, budget, 1, []), settings, NOW)
+        assert (said in report.markdown) == stays

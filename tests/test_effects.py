@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from results.charts.effects import MOST_SHOWN, effects_chart
-from results.effects import FEWEST_TRIALS, Effect, estimate_effects
+from results.effects import FEWEST_TRIALS, LARGEST_POWER, Effect, estimate_effects
 from results.record import TrialRecord
 from tests.studies import SETTINGS, complete_trials
 
@@ -72,12 +72,12 @@ def test_size_is_not_mistaken_for_a_choice() -> None:
 
 
 def test_of_two_levels_the_better_one_is_named_once() -> None:
-    records = complete_trials(60, 3, lambda each: -0.2 if each["optimizer"] == "sgd" else 0.0)
-    optimizer = effect(records, "optimizer")
-    assert (optimizer.level, optimizer.others) == ("SGD", "AdamW")
-    assert optimizer.ratio < 1
-    assert optimizer.with_level + optimizer.without == 60
-    assert optimizer.with_level == sum(each.parameters["optimizer"] == "sgd" for each in records)
+    records = complete_trials(60, 3, lambda each: -0.2 if each["residual"] else 0.0)
+    residual = effect(records, "residual connections")
+    assert (residual.level, residual.others) == ("yes", "no")
+    assert residual.ratio < 1
+    assert residual.with_level + residual.without == 60
+    assert residual.with_level == sum(each.parameters["residual"] for each in records)
 
 
 def test_points_are_those_at_the_typical_error() -> None:
@@ -117,6 +117,8 @@ def test_a_level_that_nearly_follows_from_the_size_is_no_overflow() -> None:
     found = effect(records, "residual connections")
     assert not found.is_clear
     assert found.ratio == 1.0
+    every = estimate_effects(records, SETTINGS).effects
+    assert max(each.high for each in every) == 10**LARGEST_POWER
 
 
 def test_the_chart_shows_the_clearest() -> None:

@@ -104,7 +104,7 @@ def test_space_knows_no_optuna() -> None:
 
 def test_space_touches_torch_only_where_modules_are_built() -> None:
     users = {name for name in _modules_of("space") if "torch" in _packages(name)}
-    assert users == {"space.network", "space.dropout"}
+    assert users == {"space.network", "space.dropout", "space.views"}
 
 
 def test_importing_space_does_not_load_torch() -> None:

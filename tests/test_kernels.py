@@ -284,10 +284,9 @@ def test_network_in_training_is_that_of_torch(name: str) -> None:
         assert found.grad is not None
         # As vectors: a maximum or a ReLU near a tie may fall the other way for single elements.
         assert (found.grad - value.grad).norm() <= 0.01 * value.grad.norm() + 1e-6, key
-    state = twin.state_dict()
-    assert list(state) == list(plain.state_dict())
-    for key, buffer in plain.named_buffers():
-        torch.testing.assert_close(state[key], buffer, atol=1e-5, rtol=1e-4)
+    assert list(twin.state_dict()) == list(plain.state_dict())
+    for (key, buffer), found in zip(plain.named_buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(found, buffer, atol=1e-5, rtol=1e-4, msg=key)
 
 
 def test_network_in_bfloat16_gives_gradients_near_those_of_float32() -> None:

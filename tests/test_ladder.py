@@ -66,7 +66,8 @@ def test_every_part_can_be_taken_out_by_itself_and_within_the_budget(name: str) 
     names = {each.name for each in ingredients(configuration)}
     for each in names:
         rest = with_only(configuration, names - {each}, BUDGET)
-        assert {part.name for part in ingredients(rest)} == names - {each}
+        of_norm = {"recalibration"} if each == "norm" else set()
+        assert {part.name for part in ingredients(rest)} == names - {each} - of_norm
         assert footprint(rest.architecture).params < BUDGET
     plain = with_only(configuration, (), BUDGET)
     assert ingredients(plain) == []
@@ -160,7 +161,7 @@ def test_each_rung_adds_what_helps_most_from_there() -> None:
     assert lost["norm"] == pytest.approx(-0.5)
     assert lost["dropout"] == pytest.approx(0.1)
     assert lost["schedule"] == pytest.approx(-0.9)
-    assert trainings == sum(rounds(TARGET, 2))
+    assert trainings == sum(rounds(TARGET, BUDGET, 2))
 
 
 def test_of_a_tie_the_cheapest_is_added() -> None:
@@ -187,3 +188,19 @@ def test_what_is_trained_already_is_not_asked_for_again() -> None:
         name_of(frozenset({each.name})) for each in ingredients(TARGET)
     }
     assert len(nexts.rungs) == 1
+
+
+def test_pooling_stays_where_no_kernel_over_the_map_fits() -> None:
+    """A map of 28 x 28 takes 7,840 parameters a channel."""
+    (first, *_), head = TARGET.architecture.layers, TARGET.architecture.head
+    layers = (first.model_copy(update={"padding": 1}),)
+    whole = TARGET.model_copy(
+        update={"architecture": TARGET.architecture.model_copy(update={"layers": layers})}
+    )
+    assert "pooling" in {each.name for each in ingredients(whole)}
+    assert "pooling" in {each.name for each in ingredients(whole, 9_000)}
+    names = {each.name for each in ingredients(whole, 2_000)}
+    assert names and "pooling" not in names
+    assert with_only(whole, (), 2_000).architecture.head == head
+    assert with_only(whole, names, 2_000).architecture.head == head
+    assert with_only(whole, (), 9_000).architecture.head.kind == "full_conv"

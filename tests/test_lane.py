@@ -84,7 +84,7 @@ def _first(examples: Examples, count: int) -> Examples:
     return Examples(examples.images, examples.labels, examples.indices[:count])
 
 
-def _configuration(**recipe: Any) -> Configuration:
+def _configuration(*, views: Any = 1, **recipe: Any) -> Configuration:
     """With everything that is random in a step."""
     chosen: dict[str, Any] = {
         "learning_rate": 0.1,
@@ -99,7 +99,7 @@ def _configuration(**recipe: Any) -> Configuration:
         Pool(kind="max_pool"),
         Conv(kind="separable", width=8, padding=1, then=("relu", "norm", "dropout")),
     )
-    architecture = Architecture(layers=layers, head=Head(kind="gap_conv"))
+    architecture = Architecture(layers=layers, head=Head(kind="gap_conv"), views=views)
     return Configuration(architecture=architecture, recipe=Recipe(**chosen))
 
 
@@ -306,14 +306,17 @@ class NoHostReads(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
 def test_a_step_reads_nothing_back_and_leaves_its_tensors_in_place(
     monkeypatch: pytest.MonkeyPatch, optimizer: str
 ) -> None:
     # As on a GPU: torch's own modules, and images moved by torch.
     monkeypatch.setattr("search.train.accelerate", lambda network: network)
     few = _first(DataSource("mnist-sample").load().train, 64)
-    run = _run(few, configuration=_configuration(optimizer=optimizer, label_smoothing=0.05))
+    configuration = _configuration(
+        optimizer=optimizer, label_smoothing=0.05, recalibration=True, views=5
+    )
+    run = _run(few, configuration=configuration)
     monkeypatch.setattr("search.train.augment", _moved_by_torch)
     run._draw(1)
     run._trained.train()
@@ -343,7 +346,7 @@ def _moved_by_torch(pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_every_baseline_is_captured_on_a_gpu() -> None:
     digits = DataSource("mnist-sample").load("cuda")
-    for name in ("1.3", "separable-residual"):
+    for name in ("1.3", "separable-residual", "separable-unpadded"):
         run = _run(_first(digits.train, 1500), configuration=baseline(name), epochs=2)
         assert len(list(run)) == 2
         assert run.eager_reason == ""

@@ -287,11 +287,10 @@ def test_only_studies_that_compare_are_read(finished: CommandLine, tmp_path: Pat
         stored = {**settings.model_dump(mode="json"), **changed}
         other.set_user_attr(SETTINGS_KEY, stored)
     optuna.create_study(study_name="of others", storage=storage)
-    found = alike(with_ledger(study), settings)
-    assert list(found.searches) == [study.study_name, "another"]
-    assert len(found.searches[study.study_name]) >= 4
-    assert found.published == []
-    (left_out,) = found.left_out
-    assert left_out == (
+    found, left_out = alike(with_ledger(study), settings, "search")
+    assert list(found) == [study.study_name, "another"]
+    assert len(found[study.study_name]) >= 4
+    assert list(alike(with_ledger(study), settings, "replay")[0]) == ["again"]
+    assert left_out == [
         "study newer is left out: study newer was written by a newer nas-search: upgrade this one"
-    )
+    ]

@@ -166,7 +166,8 @@ PROGRESS = "writing the model files and loading them again in a fresh process ..
 def test_tampered_export_is_refused(exported: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(exported, tmp_path / "copy")
     config = json.loads((copy / "config.json").read_text())
-    config["architecture"]["layers"][0]["width"] += 1
+    config["architecture"]["layers"][0]["kernel_size"] += 2  # which keeps the shape of its map
+    config["architecture"]["layers"][0]["padding"] += 1
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(NasSearchError, match=r"layer1\.conv\.weight is"):
         load_exported(copy)

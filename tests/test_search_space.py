@@ -317,6 +317,16 @@ def test_repeats_apply_to_the_last_convolution_of_a_stage() -> None:
         assert (last.width, last.padding) == (before.width, last.kernel_size // 2)
 
 
+def test_the_last_stage_may_keep_the_size_of_the_one_before() -> None:
+    drawn = _params(stage3_depth=1, stage3_padding="same", last_padding="same")
+    pooled, kept = (
+        configuration({**drawn, "transition2_pool": pool}).architecture for pool in ("max", "none")
+    )
+    assert [layer.kind for layer in pooled.layers].count("max_pool") == 2
+    assert [layer.kind for layer in kept.layers].count("max_pool") == 1
+    assert kept.shapes()[-1][1:] == kept.shapes()[-2][1:]
+
+
 def test_the_very_first_convolution_and_strided_ones_are_not_repeated() -> None:
     assert [conv.repeats for conv in _convs(stage1_depth=1, stage1_repeats=4)] == [1] * 4
     strided = _convs(stage1_repeats=4, transition1_pool="stride")

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
+import search.recalibrate
 from search.augment import augment, normalise, random_maps
 from search.data import MEAN, STD, DataSource, Digits, Examples
 from search.flat import FlatNetwork
@@ -38,6 +39,7 @@ def _tiny_architecture(*then: Any) -> Architecture:
 
 LARGER = baseline("1.3").architecture
 NORMALISED = _tiny_architecture("norm", "relu")
+DROPPED = _tiny_architecture("norm", "relu", "dropout")
 AUGMENTED = Augmentation(rotation_degrees=10, shift_pixels=2, scale=0.1, shear_degrees=5)
 
 
@@ -555,6 +557,59 @@ def test_averaging_does_not_change_what_is_trained(few: Examples) -> None:
     )
     assert [each["train_loss"] for each in averaged] == [each["train_loss"] for each in plain]
     assert [each["loss"] for each in averaged] != [each["loss"] for each in plain]
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.98])
+def test_recalibration_measures_with_the_statistics_of_plain_images(
+    few: Examples, ema_decay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search.recalibrate, "BATCH", 50)
+    recipe: dict[str, Any] = {
+        "ema_decay": ema_decay,
+        "dropout": 0.3,
+        "augmentation": Augmentation(rotation_degrees=60, shift_pixels=5),
+    }
+    run = _run(_configuration(DROPPED, recalibration=True, **recipe), few)
+    measured = [metrics.accuracy for metrics in run]
+    assert evaluate(run.network, few)[1] == pytest.approx(measured[-1])
+    again = copy.deepcopy(run.network)
+    norms = [each for each in again.modules() if isinstance(each, nn.BatchNorm2d)]
+    for each in norms:
+        assert each.momentum == 0.1
+        each.reset_running_stats()
+        each.train()  # dropout stays off
+        each.momentum = None  # a plain mean over batches
+    with torch.no_grad():
+        for batch in range(3):
+            again(normalise(few.images[few.indices[batch::3]]))
+    for (name, found), (_, expected) in zip(
+        run.network.named_buffers(), again.named_buffers(), strict=True
+    ):
+        if "running" in name:
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4, msg=name)
+
+
+def test_recalibration_sees_all_classes_at_once(digits: Digits) -> None:
+    for examples in (digits.train, digits.all_training):
+        batches = search.recalibrate._batches(examples)
+        assert sum(map(len, batches)) == search.recalibrate.IMAGES
+        assert max(map(len, batches)) <= search.recalibrate.BATCH
+        for chosen in batches:
+            assert len(examples.labels[chosen].unique()) == 10
+    few = _first(digits.train, 100)
+    (whole,) = search.recalibrate._batches(few)
+    assert torch.equal(whole, few.indices)
+
+
+@pytest.mark.parametrize("ema_decay", [0.0, 0.98])
+def test_recalibration_does_not_change_what_is_trained(few: Examples, ema_decay: float) -> None:
+    recipe: dict[str, Any] = {"ema_decay": ema_decay, "dropout": 0.3, "augmentation": AUGMENTED}
+    plain, recalibrated = (
+        _history(_run(_configuration(DROPPED, recalibration=each, **recipe), few))
+        for each in (False, True)
+    )
+    assert [each["train_loss"] for each in recalibrated] == [each["train_loss"] for each in plain]
+    assert [each["loss"] for each in recalibrated] != [each["loss"] for each in plain]
 
 
 def test_training_images_are_left_as_they_are(few: Examples) -> None:

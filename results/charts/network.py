@@ -118,6 +118,8 @@ class _Drawing:
     def head(self, row: int, cost: LayerCost) -> None:
         name = _HEADS[self._architecture.head.kind]
         details = f"{cost.output_shape[0]} numbers, the largest is the answer"
+        if (views := self._architecture.views) > 1:
+            details = f"the mean of {views} views of the image; {details}"
         self.row(row, name, details, f"{cost.params:,}", GREEN)
         self.block(row, cost.output_shape, GREEN)
 

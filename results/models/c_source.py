@@ -6,16 +6,17 @@ from collections.abc import Iterable, Sequence
 from results.models.memory import arrange, buffers
 from results.models.program import Add, Scale
 from results.models.quantised import IntegerConv, IntegerProgram, IntegerStep
+from space.views import MOVES
 
 
 def static_bytes(program: IntegerProgram) -> int:
-    """The size of the static memory of the header, which holds its feature maps, in bytes."""
-    return _places(program)[1]
+    """The size of the static memory of the header, in bytes: its feature maps and a moved view."""
+    return _places(program)[1] + (math.prod(program.input_shape) if program.views > 1 else 0)
 
 
 def constant_bytes(program: IntegerProgram) -> int:
     """The size of the constants of the header, in bytes."""
-    return _written(program).constant_bytes
+    return _written(program).constant_bytes + (2 * program.views if program.views > 1 else 0)
 
 
 def c_header(program: IntegerProgram, about: Sequence[str]) -> str:
@@ -25,7 +26,10 @@ def c_header(program: IntegerProgram, about: Sequence[str]) -> str:
     """
     writer = _written(program)
     pixels, classes = math.prod(program.input_shape), program.shapes[-1][0]
-    memory = f"Static memory: {writer.memory:,} bytes; constants: {writer.constant_bytes:,} bytes."
+    memory = (
+        f"Static memory: {static_bytes(program):,} bytes; "
+        f"constants: {constant_bytes(program):,} bytes."
+    )
     lines = [*about, memory, *_USAGE.splitlines()]
     comment = "\n".join(f" * {line}".rstrip() for line in lines)
     return "\n".join(
@@ -48,10 +52,11 @@ def c_header(program: IntegerProgram, about: Sequence[str]) -> str:
             "",
             _PUT,
             *(text for name, text in _KERNELS.items() if name in writer.kernels),
-            _LOGITS_BEGIN,
+            _LOGITS_BEGIN.format(name="logits" if program.views == 1 else "view_logits"),
             *writer.calls,
             "}",
             "",
+            *([] if program.views == 1 else [_views(program)]),
             _PREDICT,
             "#endif",
             "",
@@ -307,9 +312,45 @@ static inline void nas_search_max_pool(
 }
 
 _LOGITS_BEGIN = """\
+static inline void nas_search_{name}(
+    const uint8_t pixels[NAS_SEARCH_PIXELS], int32_t logits[NAS_SEARCH_CLASSES])
+{{"""
+
+_VIEWS = """\
+/* The mean over several views of the image. What comes in at an edge is the edge itself. */
 static inline void nas_search_logits(
     const uint8_t pixels[NAS_SEARCH_PIXELS], int32_t logits[NAS_SEARCH_CLASSES])
-{"""
+{{
+    static const int8_t moves[{views}][2] = {{{moves}}}; /* pixels down and to the right */
+    static uint8_t view[NAS_SEARCH_PIXELS];
+    int64_t sums[NAS_SEARCH_CLASSES] = {{0}};
+    int n, y, x, i;
+    for (n = 0; n < {views}; n++) {{
+        for (y = 0; y < {height}; y++) {{
+            for (x = 0; x < {width}; x++) {{
+                int row = y - moves[n][0], column = x - moves[n][1];
+                row = row < 0 ? 0 : row >= {height} ? {height} - 1 : row;
+                column = column < 0 ? 0 : column >= {width} ? {width} - 1 : column;
+                view[y * {width} + x] = pixels[row * {width} + column];
+            }}
+        }}
+        nas_search_view_logits(view, logits);
+        for (i = 0; i < NAS_SEARCH_CLASSES; i++) {{
+            sums[i] += logits[i];
+        }}
+    }}
+    for (i = 0; i < NAS_SEARCH_CLASSES; i++) {{
+        logits[i] = (int32_t)(sums[i] / {views});
+    }}
+}}
+"""
+
+
+def _views(program: IntegerProgram) -> str:
+    moves = ", ".join(f"{{{down}, {right}}}" for down, right in MOVES[: program.views])
+    _, height, width = program.input_shape
+    return _VIEWS.format(views=program.views, moves=moves, height=height, width=width)
+
 
 _PREDICT = """\
 static inline int nas_search_predict(const uint8_t pixels[NAS_SEARCH_PIXELS])

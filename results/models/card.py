@@ -20,7 +20,7 @@ from results.record import Confirmation, TrialRecord
 from results.selection import confirmed
 from results.settings import StudySettings
 from results.splits import SPLITS
-from space import Recipe, footprint, layer_costs
+from space import Architecture, Recipe, footprint, layer_costs
 
 
 def model_card(
@@ -49,9 +49,9 @@ def model_card(
         f"A convolutional network of **{cost.params:,} trainable parameters** "
         f"({cost.macs:,} multiply-accumulates per image, receptive field "
         f"{cost.receptive_field_pixels} pixels) for {settings.dataset}: 28x28 grey images of "
-        f"handwritten digits. The weights in this folder classify **{test_accuracy:.2f}%** of the "
-        f"{split.test:,} test images correctly; what can be expected of the network when it is "
-        "trained anew stands under Accuracy.",
+        f"handwritten digits. {_views(configuration.architecture)}The weights in this folder "
+        f"classify **{test_accuracy:.2f}%** of the {split.test:,} test images correctly; what can "
+        "be expected of the network when it is trained anew stands under Accuracy.",
         "## Layers\n\n"
         + table(
             ("layer", "output", "parameters", "MACs", "receptive field"),
@@ -120,6 +120,16 @@ def _trained(settings: StudySettings) -> str:
     return (
         f"Trained on {split.training - split.validation:,} images for {epochs}, measured after "
         f"each on {split.validation:,} images held out (split stratified, seeded)."
+    )
+
+
+def _views(architecture: Architecture) -> str:
+    """That the network sees several views of each image; empty if it is one."""
+    if architecture.views == 1:
+        return ""
+    return (
+        f"Its answer is the mean over {architecture.views} views of the image, itself and moved by "
+        f"a pixel; the multiply-accumulates are those of all views. "
     )
 
 

@@ -40,8 +40,9 @@ FLOAT_FORMS = (WEIGHTS, PROGRAM, ONNX, FOLDED_PROGRAM, FOLDED_ONNX)
 
 INTEGER_FORMS = (INT8_ONNX, HEADER)
 FORMS = (*FLOAT_FORMS, *INTEGER_FORMS)
-EXPORT_FORMAT = 2
-"""Since 2 normalisations can be without a scale. A file with a higher one is refused."""
+EXPORT_FORMAT = 4
+"""Since 2 normalisations can be without a scale, since 3 the optimiser can be Muon, since 4
+there are views and recalibration. A file with a higher one is refused."""
 
 _SEED = re.compile(r"seed-(0|[1-9]\d{0,8})\.safetensors")
 
@@ -153,10 +154,11 @@ def float_activation_bytes(program: Program) -> int:
     """The most bytes that the maps of one image take at once, with four bytes a value.
 
     The largest sum of maps that live at the same time, the pixels included, when the program is
-    run operation by operation (see `results.models.memory`). A runtime that fuses operations may
-    need less, one that plans worse more.
+    run operation by operation (see `results.models.memory`), for all views at once (the image
+    itself is not counted beside its views). A runtime that fuses operations may need less, one that
+    plans worse more.
     """
-    sizes = [4 * math.prod(shape) for shape in program.shapes]
+    sizes = [4 * program.views * math.prod(shape) for shape in program.shapes]
     return peak(buffers(program.steps, sizes))
 
 

@@ -43,7 +43,7 @@ def fold(program: Program) -> Folded:
                 number, kept = 1, {}
                 continue
         number += 1
-    return Folded(Program(program.input_shape, tuple(steps)), kept)
+    return Folded(replace(program, steps=tuple(steps)), kept)
 
 
 class _Stays(Exception):  # noqa: N818

@@ -161,8 +161,8 @@ def _config(folder: Path) -> _Config:
 
 
 def _largest_map(architecture: Architecture) -> int:
-    """Values of it, for one image."""
-    return max(math.prod(shape) for shape in architecture.shapes())
+    """Values of it, for all views of one image."""
+    return architecture.views * max(math.prod(shape) for shape in architecture.shapes())
 
 
 def _products(architecture: Architecture) -> int:
@@ -172,7 +172,7 @@ def _products(architecture: Architecture) -> int:
         for layer, shape in zip(architecture.layers, architecture.shapes()[1:], strict=True)
         if isinstance(layer, Pool)
     )
-    return footprint(architecture).macs + sum(read)
+    return footprint(architecture).macs + architecture.views * sum(read)
 
 
 def _compare(path: Path, content: bytes) -> None:
@@ -220,7 +220,8 @@ def _weights(path: Path, content: bytes) -> PixelNetwork:
 
 
 def _network(path: Path, content: bytes) -> Model:
-    model = _weights(path, content)
+    # Depthwise convolutions are several times as fast in this format on a CPU.
+    model = _weights(path, content).to(memory_format=torch.channels_last)
     batch = MOST_VALUES // _largest_map(_config(path.parent).architecture)
 
     def logits(pixels: torch.Tensor) -> torch.Tensor:

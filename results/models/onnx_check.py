@@ -16,12 +16,13 @@ OPERATORS = frozenset(
         *("Conv", "BatchNormalization", "Relu", "Add", "Sub", "Mul", "Div"),
         *("MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean"),
         *("Flatten", "Reshape", "Squeeze", "QuantizeLinear", "DequantizeLinear"),
+        *("Slice", "Concat"),
     }
 )
 """All that exports use, with every version of PyTorch that is supported. Each export is opened
 again, and so checked against this list."""
 
-BATCH = 32
+BATCH = 4
 """Images at once: a model is checked for so many, and is never given more."""
 
 MOST_BYTES = 4_000_000

@@ -14,6 +14,7 @@ import torch
 from results.models.memory import buffers, peak
 from results.models.program import Add, Pool, Scale
 from results.models.quantised import Grid, IntegerConv, IntegerProgram, IntegerStep
+from space.views import MOVES
 
 OPSET = 17
 IR_VERSION = 8
@@ -34,9 +35,9 @@ def int8_onnx_activation_bytes(program: IntegerProgram) -> int:
     As the graph of the file has them: an 8-bit map is followed by its float32 one, which the next
     operation works on. A runtime that joins the three takes less.
     """
-    values = [math.prod(shape) for shape in program.shapes]
+    values = [program.views * math.prod(shape) for shape in program.shapes]
     nodes: list[_Node] = []
-    sizes = [4 * values[0]]
+    sizes = [4 * math.prod(program.input_shape)]
 
     def add(op: object, inputs: tuple[int, ...], size: int) -> int:
         nodes.append(_Node(op, inputs))
@@ -47,7 +48,9 @@ def int8_onnx_activation_bytes(program: IntegerProgram) -> int:
         numbers = add("QuantizeLinear", (real,), values[number])
         return add("DequantizeLinear", (numbers,), 4 * values[number])
 
-    maps = [rounded(0, 0)]
+    image = add("QuantizeLinear", (0,), math.prod(program.input_shape))
+    views = image if program.views == 1 else add("Concat", (image,), values[0])
+    maps = [add("DequantizeLinear", (views,), 4 * values[0])]
     for number, step in enumerate(program.steps, start=1):
         real = add(step.op, tuple(maps[each] for each in step.inputs), 4 * values[number])
         maps.append(rounded(real, number) if number < len(program.steps) else real)
@@ -80,7 +83,7 @@ class _Writer:
             if number < len(program.steps):
                 self._quantise(real, number)
             else:
-                self._node("Flatten", [real], "logits", axis=1)
+                self._logits(real)
         graph = make.make_graph(
             self._nodes,
             "nas-search",
@@ -107,6 +110,47 @@ class _Writer:
         written: bytes = model.SerializeToString()
         return written
 
+    def _views(self, image: str) -> str:
+        """The views of an image, one of all images after another."""
+        views, (_, height, width) = self._program.views, self._program.input_shape
+        if views == 1:
+            return image
+        for axis, size in ((2, height), (3, width)):
+            edges = [
+                self._slice(image, f"edge{axis}from{start}", {axis: (start, start + 1)})
+                for start in (0, size - 1)
+            ]
+            parts = [edges[0], image, edges[1]]
+            image = self._node("Concat", parts, f"wider{axis}", axis=axis)
+        names = [
+            self._slice(
+                image,
+                f"view{number}",
+                {2: (1 - down, 1 - down + height), 3: (1 - right, 1 - right + width)},
+            )
+            for number, (down, right) in enumerate(MOVES[:views], start=1)
+        ]
+        return self._node("Concat", names, "views", axis=0)
+
+    def _slice(self, name: str, output: str, ranges: dict[int, tuple[int, int]]) -> str:
+        """What lies in half-open ranges along axes."""
+        starts, ends = zip(*ranges.values(), strict=True)
+        constants = [
+            self._constant(f"{output}_{what}", torch.tensor(numbers))
+            for what, numbers in (("starts", starts), ("ends", ends), ("axes", tuple(ranges)))
+        ]
+        return self._node("Slice", [name, *constants], output)
+
+    def _logits(self, real: str) -> None:
+        """The mean over the views."""
+        views, classes = self._program.views, self._program.shapes[-1][0]
+        if views == 1:
+            self._node("Flatten", [real], "logits", axis=1)
+            return
+        shape = self._constant("by_view", torch.tensor([views, -1, classes]))
+        grouped = self._node("Reshape", [real, shape], "grouped")
+        self._node("ReduceMean", [grouped], "logits", axes=[0], keepdims=0)
+
     def _quantise(self, real: str, number: int) -> None:
         """From a real map to its 8-bit numbers and back: the map `map{number}`."""
         grid = self._program.grids[number]
@@ -114,8 +158,10 @@ class _Writer:
         zero = self._constant(
             f"zero{number}", torch.tensor(grid.zero_point - SIGNED, dtype=torch.int8)
         )
-        self._node("QuantizeLinear", [real, scale, zero], f"numbers{number}")
-        self._node("DequantizeLinear", [f"numbers{number}", scale, zero], f"map{number}")
+        numbers = self._node("QuantizeLinear", [real, scale, zero], f"numbers{number}")
+        if number == 0:
+            numbers = self._views(numbers)
+        self._node("DequantizeLinear", [numbers, scale, zero], f"map{number}")
 
     def _real(self, number: int, step: IntegerStep) -> str:
         """The operation on real maps; the name of its output."""

@@ -17,7 +17,8 @@ from torch.nn import functional as F
 from results.models.pixels import PixelNetwork
 from space.architecture import Shape
 from space.dropout import Dropout
-from space.network import Block
+from space.network import Block, Network
+from space.views import mean_of, moved
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,10 +151,14 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Step n (from 1) makes map n; the last map (classes, 1, 1) are the logits."""
+    """Step n (from 1) makes map n; the last map (classes, 1, 1) are the logits.
+
+    With several views the steps are run for each, and the logits are the mean.
+    """
 
     input_shape: Shape
     steps: tuple[Step, ...]
+    views: int = 1
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -186,10 +191,11 @@ class ProgramNetwork(nn.Module):
             self.register_buffer(f"constant{number}", constant.float())
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.maps(pixels)[-1].flatten(1)
+        views = self.program.views
+        return mean_of(self.maps(moved(pixels, views))[-1].flatten(1), views)
 
     def maps(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        """Every map by its number."""
+        """Every map of one view by its number."""
         maps = [pixels]
         for step in self.program.steps:
             constants = [self.get_buffer(self._names[id(each)]) for each in step.op.constants]
@@ -203,7 +209,8 @@ def lower(model: PixelNetwork, input_shape: Shape) -> Program:
     mean, std = (torch.tensor([each], dtype=torch.float64) for each in (model.mean, model.std))
     pixels = lowering.add(Scale(1 / std, -mean / std, "the normalisation of the pixels"), 0)
     lowering.visit(model.network, "", pixels)
-    return Program(input_shape, tuple(lowering.steps))
+    views = model.network.views if isinstance(model.network, Network) else 1
+    return Program(input_shape, tuple(lowering.steps), views)
 
 
 class _Lowering:

@@ -49,7 +49,7 @@ def quantise(program: Program, pixels: torch.Tensor) -> IntegerProgram:
     quantiser = _Quantiser(program, pixels)
     for each in fused:
         quantiser.add(each)
-    return IntegerProgram(program.input_shape, tuple(quantiser.steps))
+    return IntegerProgram(program.input_shape, tuple(quantiser.steps), program.views)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from results.models.program import Add, Pool, Scale
 from space.architecture import Shape
+from space.views import moved
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,14 @@ class IntegerStep:
 
 @dataclass(frozen=True, eq=False)
 class IntegerProgram:
-    """Step n (from 1) makes map n; the last map (classes, 1, 1) are the logits."""
+    """Step n (from 1) makes map n; the last map (classes, 1, 1) are the logits.
+
+    With several views the steps are run for each, and the logits are the mean, towards zero.
+    """
 
     input_shape: Shape
     steps: tuple[IntegerStep, ...]
+    views: int = 1
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
@@ -114,6 +119,11 @@ class IntegerProgram:
 
     def run(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels uint8 (N, 1, H, W) to logits in 1 / 65,536, int64 (N, classes)."""
+        total = sum(self._of_one_view(each) for each in moved(pixels, self.views).chunk(self.views))
+        assert isinstance(total, torch.Tensor)
+        return torch.div(total, self.views, rounding_mode="trunc")
+
+    def _of_one_view(self, pixels: torch.Tensor) -> torch.Tensor:
         maps, grids = [pixels.to(torch.int64)], self.grids
         for step in self.steps:
             maps.append(step.run([maps[each] - grids[each].zero_point for each in step.inputs]))

@@ -39,7 +39,7 @@ def _published(configuration: Configuration) -> str:
 
 
 def _optimizer(recipe: Recipe) -> str:
-    name = {"sgd": "SGD", "adamw": "AdamW"}[recipe.optimizer]
+    name = {"sgd": "SGD", "adamw": "AdamW", "muon": "Muon"}[recipe.optimizer]
     return f"{name} with momentum {recipe.momentum:.4g}"
 
 
@@ -82,7 +82,9 @@ def _convs(configuration: Configuration) -> list[Conv]:
 
 SETTINGS: dict[str, Callable[[Configuration], str]] = {
     "norm": _places("norm"),
+    "recalibration": lambda _: "statistics from images without augmentation, before measuring",
     "pooling": lambda _: "with a 1x1 convolution, in place of one as large as the map",
+    "views": lambda each: f"{each.architecture.views}, moved by a pixel; the mean of their logits",
     "augmentation": _augmentation,
     "schedule": _schedule,
     "dropout": lambda each: f"{each.recipe.dropout:g}, {_places('dropout')(each)}",

@@ -33,6 +33,7 @@ def make_drilldown_report(
         missing(ladder),
         "## The configuration",
         *configuration_parts(ladder.configuration),
+        _stays(ladder, settings),
         "## The ladder",
         *_overview(ladder, settings, pictures),
         *(part for place in range(len(ladder.rungs)) for part in _rung(ladder, place, settings)),
@@ -43,6 +44,16 @@ def make_drilldown_report(
     ]
     text = "\n\n".join(each for each in parts if each) + "\n"
     return Report(heading, answer, text, pictures.made)
+
+
+def _stays(ladder: Ladder, settings: StudySettings) -> str:
+    """What the budget does not allow to be without; empty if nothing."""
+    stays = [each for each in ingredients(ladder.configuration) if each not in ladder.ingredients]
+    return "".join(
+        f"{capital(each.words)} stays in every rung: without it even single channels have "
+        f"{settings.max_params:,} parameters or more, which is over the budget."
+        for each in stays
+    )
 
 
 def headline(ladder: Ladder, settings: StudySettings) -> str:
@@ -130,7 +141,7 @@ def _whole(ladder: Ladder, settings: StudySettings) -> str:
 
 def _is_on_its_way(ladder: Ladder) -> bool:
     """Some rungs are not trained yet."""
-    return len(ladder.rungs) <= len(ingredients(ladder.configuration))
+    return len(ladder.rungs) <= len(ladder.ingredients)
 
 
 def _higher(ladder: Ladder, settings: StudySettings) -> str:
@@ -167,7 +178,7 @@ def _words(ladder: Ladder, name: str) -> str:
     """What a configuration has more, or less, than the last rung."""
     if name == PLAIN and not ladder.rungs:
         return "the plainest ancestor"
-    words = {each.name: each.words for each in ingredients(ladder.configuration)}
+    words = {each.name: each.words for each in ladder.ingredients}
     names = frozenset() if name == PLAIN else frozenset(name.split("+"))
     here = ladder.rungs[-1].here.names
     added, removed = names - here, here - names

@@ -13,6 +13,7 @@ from space import Architecture, layer_costs
 
 BUILDS = (
     *("stage", "transition", "last_padding", "repeats", "residual", "order", "norm_scale", "head"),
+    "views",
 )
 """How parameters begin that the table of layers shows already."""
 

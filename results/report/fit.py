@@ -139,5 +139,7 @@ def counted_differently(record: TrialRecord) -> str:
         ("randomly distorted", not configuration.recipe.augmentation.is_off),
         ("with dropout", drops),
         ("before the weights were averaged", configuration.recipe.ema_decay > 0),
+        ("before BatchNorm was recalibrated", configuration.recipe.recalibration),
+        ("in one view", configuration.architecture.views > 1),
     )
     return ", ".join(name for name, is_so in ways if is_so)
