@@ -50,6 +50,13 @@ _PLAIN: dict[str, Any] = {
     "shear_degrees": 5.0,
 }
 
+_STRONGER_AUGMENTATION = {
+    "rotation_degrees": 12.0,
+    "shift_pixels": 2.25,
+    "scale": 0.12,
+    "shear_degrees": 7.5,
+}
+
 
 def _write_up_1(
     early: tuple[int, ...],
@@ -122,10 +129,17 @@ def _separable_unpadded(stem: int, first: int, *widths: int) -> dict[str, Any]:
 
 
 BASELINES: dict[str, dict[str, Any]] = {
-    "separable-unpadded": _separable_unpadded(10, 14, 15, 16, 15, 14),
-    "separable-unpadded-medium": _separable_unpadded(12, 16, 17, 18, 17, 16),
+    "separable-unpadded-widest": {
+        **_separable_unpadded(24, 37, 38, 38, 38, 38),
+        **_STRONGER_AUGMENTATION,
+    },
+    "separable-unpadded-wider": {
+        **_separable_unpadded(18, 26, 28, 29, 30, 30),
+        **_STRONGER_AUGMENTATION,
+    },
     "separable-unpadded-wide": _separable_unpadded(14, 19, 20, 21, 22, 22),
-    "separable-unpadded-widest": _separable_unpadded(24, 37, 38, 38, 38, 38),
+    "separable-unpadded-medium": _separable_unpadded(12, 16, 17, 18, 17, 16),
+    "separable-unpadded": _separable_unpadded(10, 14, 15, 16, 15, 14),
     "1.0": _write_up_1((16, 32), 10, (16, 16, 16, 16), 0.1, 0.05),
     "1.1": _write_up_1((12, 18), 8, (12, 12, 14, 14), 0.05, 0.08),
     "1.2": _write_up_1((12, 18), 8, (12, 14, 14), 0.05, 0.08),
