@@ -1,0 +1,212 @@
+"""The table and the picture of results/README.md, from what is committed beside it.
+
+    python benchmarks/reference.py
+
+Reads the cards of results/networks and the published networks of results/replay; nothing is trained
+or measured. The table goes between the two marks in results/README.md, the picture is
+results/front.png. Run it after an export to results/networks.
+"""
+
+import json
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # of this checkout, installed or not
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
+
+from results.charts.chart import BLUE, GREY, RED
+from results.markdown import table
+from space import PUBLISHED, footprint
+
+RESULTS = Path(__file__).parents[1] / "results"
+BEGIN, END = "<!-- table -->", "<!-- end of table -->"
+TARGET, SUSTAIN = 99.4, 4
+"""Percent, held over so many last epochs."""
+
+BUDGET = 10_000
+"""The table has what is smaller."""
+
+SHOWN = (15_000, 99.0)
+"""Parameters and percent: the picture has what is smaller and better."""
+
+_DPI = 200
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network and its sustained test accuracies over seeds, percent.
+
+    `validation`: None of published networks, which had none.
+    """
+
+    name: str
+    link: str
+    params: int
+    macs: int
+    validation: float | None
+    mean: float
+    sd: float
+    lowest: float
+    highest: float
+    seeds: int
+    holding: int
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """Its row of the table."""
+        mean = f"{self.mean:.3f} ± {self.sd:.3f}"
+        return (
+            f"{self.params:,}",
+            f"[{self.name}]({self.link})",
+            f"{self.macs:,}",
+            "" if self.validation is None else f"{self.validation:.2f}",
+            mean if self.validation is None else f"**{mean}**",
+            f"{self.lowest:.2f}",
+            f"{self.holding} of {self.seeds}",
+        )
+
+
+COLUMNS = (
+    "parameters",
+    "network",
+    "MACs",
+    "validation",
+    "test: mean ± sd",
+    "worst seed",
+    f"seeds that hold {TARGET:g}",
+)
+
+
+def exported(folder: Path) -> Network:
+    """What the config.json of an exported folder says."""
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    confirmed = config["accuracy"]["confirmed"]
+    return Network(
+        name=folder.name,
+        link=f"networks/{folder.name}/README.md",
+        params=config["params"],
+        macs=config["macs"],
+        validation=config["accuracy"]["validation_sustained"],
+        mean=confirmed["mean"],
+        sd=confirmed["sd"],
+        lowest=confirmed["worst"],
+        highest=confirmed["mean"],
+        seeds=confirmed["seeds"],
+        holding=confirmed["holding"],
+    )
+
+
+def published(runs: Iterable[dict[str, Any]]) -> list[Network]:
+    """The networks that were replayed from two seeds or more."""
+    sustained: dict[str, list[float]] = {}
+    for run in runs:
+        sustained.setdefault(run["id"], []).append(min(run["test_accuracies"][-SUSTAIN:]))
+    found = []
+    for each in PUBLISHED.values():
+        accuracies = sustained.get(each.id, [])
+        if len(accuracies) < 2:
+            continue
+        size = footprint(each.configuration.architecture)
+        found.append(
+            Network(
+                name=f"published {each.id}{'*' if each.reconstruction else ''}",
+                link="replay/README.md",
+                params=size.params,
+                macs=size.macs,
+                validation=None,
+                mean=statistics.mean(accuracies),
+                sd=statistics.stdev(accuracies),
+                lowest=min(accuracies),
+                highest=max(accuracies),
+                seeds=len(accuracies),
+                holding=sum(one >= TARGET for one in accuracies),
+            )
+        )
+    return found
+
+
+def networks() -> list[Network]:
+    """All of them, the smallest first."""
+    ours = [exported(folder) for folder in (RESULTS / "networks").iterdir() if folder.is_dir()]
+    theirs = published(json.loads((RESULTS / "replay" / "runs.json").read_text()))
+    return sorted((*ours, *theirs), key=lambda each: (each.params, each.name))
+
+
+def in_table(found: Sequence[Network]) -> str:
+    """As Markdown."""
+    return table(COLUMNS, [each.row for each in found if each.params < BUDGET])
+
+
+def with_table(text: str, found: Sequence[Network]) -> str:
+    """The text with the table between its marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{in_table(found)}\n\n{END}{after}"
+
+
+def picture(found: Sequence[Network]) -> Figure:
+    """Sustained test accuracy against parameters, of what lies within `SHOWN`."""
+    with mpl.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        axes = figure.subplots()
+        shown = [each for each in found if each.params < SHOWN[0] and each.mean > SHOWN[1]]
+        for ours, colour, shape, label in (
+            (True, BLUE, "s", "found by nas-search: mean over seeds, down to the worst"),
+            (False, GREY, "o", "published, trained again: mean over seeds, lowest, highest"),
+        ):
+            group = [each for each in shown if (each.validation is not None) == ours]
+            axes.errorbar(
+                [each.params for each in group],
+                [each.mean for each in group],
+                yerr=[
+                    [each.mean - each.lowest for each in group],
+                    [each.highest - each.mean for each in group],
+                ],
+                fmt=shape,
+                color=colour,
+                markersize=6 if ours else 4.5,
+                capsize=2.5,
+                linewidth=1,
+                label=label,
+            )
+            for number, each in enumerate(group):
+                side = (-1, 1)[number % 2]  # neighbours have their names on different sides
+                axes.annotate(
+                    f"{each.params:,}"
+                    if ours
+                    else each.name.removeprefix("published ").rstrip("*"),
+                    (each.params, each.mean),
+                    xytext=(0, 7) if ours else (side * 6, 0),
+                    textcoords="offset points",
+                    ha="center" if ours else ("right", "left")[number % 2],
+                    va="bottom" if ours else "center",
+                    color=colour,
+                    fontsize=9 if ours else 8,
+                )
+        axes.axhline(TARGET, color=RED, linewidth=1, linestyle="--", label=f"{TARGET:g}%")
+        axes.set(xlabel="trainable parameters", xlim=(0, None))
+        axes.set_ylabel("sustained accuracy on test images, %")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.margins(y=0.08)
+        axes.grid(axis="y", color="#e6e6e6", linewidth=0.7)
+        axes.set_axisbelow(True)
+        figure.legend(loc="outside lower center", frameon=False, fontsize=9)
+    return figure
+
+
+def main() -> None:
+    found, text = networks(), RESULTS / "README.md"
+    text.write_text(with_table(text.read_text(), found))
+    picture(found).savefig(RESULTS / "front.png", dpi=_DPI)
+    sys.stdout.write(f"{len(found)} networks in {text} and {RESULTS / 'front.png'}\n")
+
+
+if __name__ == "__main__":
+    main()
