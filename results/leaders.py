@@ -18,7 +18,7 @@ from results.record import Confirmation, Given, TrialRecord, given_runs
 from results.replayed import Replayed
 from results.selection import complete, confirmed, merit
 from results.settings import StudySettings
-from space import BASELINES, Configuration, baseline
+from space import Configuration, baseline_name
 
 STEP = 500
 """Parameters between limits: the best of at most 500, of at most 1,000, and so on."""
@@ -44,13 +44,15 @@ def candidates(searches: Mapping[str, Sequence[TrialRecord]], first: int) -> lis
                 fitting.add(trial.configuration)
                 chosen.setdefault(trial.configuration, (trial.params, f"{name} {trial.title}"))
     return [
-        Given(f"{name}{_KNOWN.get(configuration, '')}", 0, configuration)
+        Given(f"{name}{_known(configuration)}", 0, configuration)
         for configuration, (_, name) in sorted(chosen.items(), key=lambda each: each[1])
     ]
 
 
-_KNOWN = {baseline(name): f" (known: {name})" for name in BASELINES}
-"""What searches begin with: it was once picked by what it had scored on test images."""
+def _known(configuration: Configuration) -> str:
+    """Says of what searches begin with that no search found it."""
+    name = baseline_name(configuration)
+    return f" (known: {name})" if name else ""
 
 
 @dataclass(frozen=True)

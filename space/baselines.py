@@ -9,6 +9,7 @@ all others by what they had scored on MNIST's test images, by their authors and 
 shall owe nothing to those leaves them out.
 """
 
+from functools import cache
 from typing import Any
 
 from space.search_space import Configuration, SearchSpace, configuration, width_names
@@ -188,3 +189,13 @@ def baselines_in(space: SearchSpace) -> list[dict[str, Any]]:
 def baseline(name: str) -> Configuration:
     """A baseline by its name. Raises KeyError."""
     return configuration(BASELINES[name])
+
+
+def baseline_name(known: Configuration) -> str | None:
+    """The name of the baseline that a configuration is, if it is one."""
+    return _names().get(known)
+
+
+@cache
+def _names() -> dict[Configuration, str]:
+    return {baseline(name): name for name in BASELINES}

@@ -11,6 +11,9 @@ _ACCURACY = Axis(scale="accuracy")
 
 SHARE = 0.9
 
+_LEAST = 1e-3
+"""Of the axis below the lowest that is shown, so that there is something to see: a decade is 1."""
+
 DOTS = 3.0
 """Size of the dots on a learning curve, which may have a single epoch."""
 
@@ -43,7 +46,8 @@ def accuracy_limits(
         value
         for value in _ROUND
         if value == 0
-        or place - position(_ACCURACY, value) > MARGIN * (highest - position(_ACCURACY, value))
+        or place - position(_ACCURACY, value)
+        > max(MARGIN * (highest - position(_ACCURACY, value)), _LEAST)
     )
     span = highest - position(_ACCURACY, below)
     top = 100 - 10 ** -(highest + 0.08 * span)

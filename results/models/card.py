@@ -20,7 +20,7 @@ from results.record import Confirmation, TrialRecord
 from results.selection import confirmed
 from results.settings import StudySettings
 from results.splits import SPLITS
-from space import Architecture, Recipe, footprint, layer_costs
+from space import Architecture, Recipe, baseline_name, footprint, layer_costs
 
 
 def model_card(
@@ -74,7 +74,8 @@ def model_card(
         f"*Sustained* accuracy is the lowest of the last {count(settings.sustain, 'epoch')}. "
         + (
             f"Confirmed by retraining on all {split.training:,} training images from seeds fixed "
-            f"beforehand, measured on the {split.test:,} test images, which nothing was chosen by. "
+            f"beforehand, measured on the {split.test:,} test images, by which the study chose "
+            f"nothing. "
             if runs
             else ""
         )
@@ -94,6 +95,8 @@ def _origin(settings: StudySettings, record: TrialRecord) -> str:
     """How the configuration came about, in a sentence."""
     trained = f"Trained by nas-search as {record.title}"
     if settings.about == "search":
+        if known := baseline_name(record.configuration):
+            return f"{trained}: `{known}`, one of the known networks that searches begin with."
         return f"Found by nas-search, trial {record.number}. Chosen on validation accuracy."
     if settings.about == "front":
         return f"{trained}, a trial of a search. Chosen on validation accuracy over several seeds."

@@ -124,8 +124,8 @@ def protocol(
         f"- *Test*: leaders alone are trained on all {split.training:,} images and measured on "
         f"{split.test:,} test images, which choose no leader. To name the smallest that holds is "
         f"to choose by them, among {count(len(leading), 'leader')}.",
-        "- *Known* networks are those that searches begin with: people once picked them by what "
-        "they had scored on test images."
+        "- *Known* networks are those that searches begin with: people picked them, "
+        "some by what they had once scored on test images."
         if any("(known: " in each.candidate.name for each in leading)
         else "",
         "- Published networks were trained by their own recipes and measured as leaders are. An "
