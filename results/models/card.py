@@ -251,9 +251,9 @@ def loading_section(forms: Mapping[str, Mapping[str, Any]]) -> str:
         "Input `pixels`: float32 (N, 1, 28, 28), 0 for background to 1 for ink, *not* normalised "
         "(the model does that). Output: 10 logits per image; the largest names the digit. Their "
         "softmax is its probability, which means nothing for an image that shows no digit. "
-        "A network knows digits as MNIST has them: light ink on black, fitted into 20x20 pixels, the "
-        "centre of mass in the middle of 28x28. `nas-search predict FILE IMAGE...` makes that of a "
-        "picture; the files themselves do not.\n\n"
+        "A network knows digits as MNIST has them: light ink on black, fitted into 20x20 pixels, "
+        "the centre of mass in the middle of 28x28. `nas-search predict FILE IMAGE...` makes that "
+        "of a picture; the files themselves do not.\n\n"
         + "\n\n".join(text for name, text in _TEXTS.items() if name in forms)
     )
 
