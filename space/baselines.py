@@ -12,6 +12,7 @@ shall owe nothing to those leaves them out.
 from functools import cache
 from typing import Any
 
+from space.footprint import footprint
 from space.search_space import Configuration, SearchSpace, configuration, width_names
 
 _PLAIN: dict[str, Any] = {
@@ -129,13 +130,23 @@ def _separable_unpadded(stem: int, first: int, *widths: int) -> dict[str, Any]:
     }
 
 
+_WIDEST = 40
+
+
+def _separable_unpadded_of(width: int) -> dict[str, Any]:
+    """The same with one width, and two thirds of it at full resolution."""
+    stem = max(1, round(0.65 * width))
+    return {
+        **_separable_unpadded(stem, *[width] * 5),
+        **{name: width for name in width_names() if name != "stage1_width1"},
+        **{f"transition{n}_width": width for n in (1, 2)},
+        **(_STRONGER_AUGMENTATION if width > 22 else {}),
+    }
+
+
 BASELINES: dict[str, dict[str, Any]] = {
     "separable-unpadded-widest": {
         **_separable_unpadded(24, 37, 38, 38, 38, 38),
-        **_STRONGER_AUGMENTATION,
-    },
-    "separable-unpadded-wider": {
-        **_separable_unpadded(18, 26, 28, 29, 30, 30),
         **_STRONGER_AUGMENTATION,
     },
     "separable-unpadded-wide": _separable_unpadded(14, 19, 20, 21, 22, 22),
@@ -182,8 +193,18 @@ BASELINES: dict[str, dict[str, Any]] = {
 
 
 def baselines_in(space: SearchSpace) -> list[dict[str, Any]]:
-    """The baselines whose values lie in the ranges of `space`; may be over its budget."""
-    return [params for params in BASELINES.values() if space.contains(params)]
+    """The baselines whose values lie in the ranges of `space`; may be over its budget.
+
+    Before them the separable, unpadded network of one width that fills the budget best, up to the
+    largest that was tried.
+    """
+    filling = [
+        params
+        for params in map(_separable_unpadded_of, range(_WIDEST, 0, -1))
+        if space.contains(params)
+        and footprint(configuration(params).architecture).params < space.max_params
+    ]
+    return [*filling[:1], *(params for params in BASELINES.values() if space.contains(params))]
 
 
 def baseline(name: str) -> Configuration:
@@ -192,10 +213,14 @@ def baseline(name: str) -> Configuration:
 
 
 def baseline_name(known: Configuration) -> str | None:
-    """The name of the baseline that a configuration is, if it is one."""
+    """The name of what searches begin with that a configuration is, if it is that."""
     return _names().get(known)
 
 
 @cache
 def _names() -> dict[Configuration, str]:
-    return {baseline(name): name for name in BASELINES}
+    of_one_width = {
+        configuration(_separable_unpadded_of(width)): f"separable-unpadded of width {width}"
+        for width in range(1, _WIDEST + 1)
+    }
+    return of_one_width | {baseline(name): name for name in BASELINES}

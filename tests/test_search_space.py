@@ -21,6 +21,7 @@ from space import (
     SearchSpace,
     Value,
     baseline,
+    baseline_name,
     baselines_in,
     configuration,
     footprint,
@@ -105,6 +106,18 @@ def test_published_nets_are_points_of_the_space(name: str, max_params: int) -> N
     assert space.contains(BASELINES[name])
     assert BASELINES[name] in baselines_in(space)
     assert space.sample(optuna.trial.FixedTrial(BASELINES[name])) == baseline(name)
+
+
+@pytest.mark.parametrize("budget", range(500, 10_001, 500))
+def test_the_first_known_network_fills_any_budget(budget: int) -> None:
+    first = configuration(baselines_in(SearchSpace.for_budget(budget))[0])
+    assert 0.85 * budget < footprint(first.architecture).params < budget
+    assert baseline_name(first)
+
+
+def test_a_larger_budget_begins_with_what_was_tried() -> None:
+    first = configuration(baselines_in(SearchSpace.for_budget(1_000_000))[0])
+    assert footprint(first.architecture).params < 10_000
 
 
 @pytest.mark.parametrize("name", sorted(BASELINES))

@@ -38,7 +38,7 @@ from search.study import (
     make_or_resume,
 )
 from search.worker import _was_taken_for_dead
-from space import BASELINES, SearchSpace
+from space import BASELINES, SearchSpace, baselines_in
 from space.search_space import Choice
 from tests.plans import make_plan
 
@@ -322,9 +322,13 @@ def test_baselines_are_queued_once_also_after_an_interruption(
         with pytest.raises(KeyboardInterrupt):
             one.open()
     feasible = [params for name, params in BASELINES.items() if name != "1.0"]
+    filling = baselines_in(SearchSpace.for_budget(10_000))[0]
     for _ in range(2):
         study = one.open()
-        assert [trial.system_attrs["fixed_params"] for trial in study.trials] == feasible
+        assert [trial.system_attrs["fixed_params"] for trial in study.trials] == [
+            filling,
+            *feasible,
+        ]
 
 
 def test_a_study_made_without_baselines_never_gets_them(tmp_path: Path) -> None:
