@@ -149,6 +149,7 @@ _ALWAYS = (
     *("residual", "order", "dropout_place", "head"),
     *("optimizer", "momentum", "weight_decay", "schedule", "batch_size", "label_smoothing"),
     *("ema_decay", "rotation_degrees", "shift_pixels", "scale", "shear_degrees"),
+    "elastic_pixels",
 )
 
 _OF_A_PART = {
@@ -184,6 +185,7 @@ _CHOICES = {
     "shift_pixels": "images shifted by, pixels",
     "scale": "images scaled by",
     "shear_degrees": "images sheared by, degrees",
+    "elastic_pixels": "parts of images moved by, pixels",
 }
 
 _LEVELS = {

@@ -8,10 +8,11 @@ from results.errors import NasSearchError
 from space import Configuration, SearchSpace, Value
 from space.value import one_line
 
-FORMAT = 5
+FORMAT = 6
 """Version of what is stored in a study. A study with a higher one is refused. Since 2 trials can
 come with their configuration, since 3 normalisations can be without a scale,
-since 4 the optimiser can be Muon, since 5 there are views and recalibration."""
+since 4 the optimiser can be Muon, since 5 there are views and recalibration, since 6
+images can be moved elastically."""
 
 SETTINGS_KEY = "settings"
 

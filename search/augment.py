@@ -9,22 +9,27 @@ from search.data import MEAN, STD
 from search.kernels import warp
 from space import Augmentation
 
+POINTS = 4
+"""A row and a column of the points that move by themselves in an elastic map."""
+
 
 def normalise(pixels: torch.Tensor) -> torch.Tensor:
     """uint8 or float pixels 0..255 (B, H, W) to float32 network input (B, 1, H, W)."""
     return pixels.unsqueeze(1).float().sub_(255 * MEAN).div_(255 * STD)
 
 
-def augment(pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    """uint8 pixels (B, H, W), each moved by its map (B, 2, 3), as float32 input (B, 1, H, W).
+def augment(pixels: torch.Tensor, maps: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    """uint8 pixels (B, H, W), each moved by its map (B, 2, M), as float32 input (B, 1, H, W).
 
-    Bilinear sampling; what comes from outside the image is black.
+    A map times the basis (M, H * W) is where each pixel is taken from. Bilinear sampling; what
+    comes from outside the image is black.
     """
     if pixels.device.type == "cpu":
         moved = torch.empty(pixels.shape)
-        warp(pixels.numpy(), maps.numpy(), moved.numpy(), 255 * MEAN, 255 * STD)
+        arrays = (pixels.numpy(), maps.numpy(), basis.numpy(), moved.numpy())
+        warp(*arrays, 255 * MEAN, 255 * STD)
         return moved.unsqueeze(1)
-    grid = F.affine_grid(maps, [len(pixels), 1, *pixels.shape[1:]], align_corners=False)
+    grid = (maps @ basis).view(len(pixels), 2, *pixels.shape[1:]).permute(0, 2, 3, 1)
     moved = F.grid_sample(pixels.unsqueeze(1).float(), grid, align_corners=False)
     return normalise(moved.squeeze(1))
 
@@ -32,9 +37,10 @@ def augment(pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
 def random_maps(
     strengths: Augmentation, count: int, size: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """Random affine maps (count, 2, 3): rotation, shear, scale, shift, in this order.
+    """Random maps (count, 2, M): rotation, shear, scale, shift in this order; what is elastic.
 
-    From output to input coordinates, which run from -1 to 1 over `size` pixels.
+    From output to input coordinates, which run from -1 to 1 over `size` pixels. The M numbers of
+    each coordinate are factors of the functions of `basis`.
     """
     device = generator.device
     draws = torch.rand(5, count, generator=generator, device=device).mul_(2).sub_(1)
@@ -44,4 +50,24 @@ def random_maps(
     shift = draws[3:] * (2 * strengths.shift_pixels / size)
     cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     rows = torch.stack([cos, cos * shear - sin, shift[0], sin, sin * shear + cos, shift[1]])
-    return rows.T.reshape(count, 2, 3)
+    affine = rows.T.reshape(count, 2, 3)
+    if not strengths.elastic_pixels:
+        return affine
+    points = torch.rand(count, 2, POINTS**2, generator=generator, device=device).mul_(2).sub_(1)
+    return torch.cat((affine, points * (2 * strengths.elastic_pixels / size)), dim=2)
+
+
+def basis(strengths: Augmentation, size: int) -> torch.Tensor:
+    """What a map adds up for a coordinate of each of `size` x `size` pixels: (M, size * size).
+
+    Column and row from -1 to 1, and 1; then, if anything is elastic, a function for each point that
+    is 1 there and 0 at the others.
+    """
+    centres = (2 * torch.arange(size) + 1) / size - 1
+    row, column = torch.meshgrid(centres, centres, indexing="ij")
+    affine = torch.stack((column, row, torch.ones(size, size))).flatten(1)
+    if not strengths.elastic_pixels:
+        return affine
+    alone = torch.eye(POINTS**2).view(-1, 1, POINTS, POINTS)
+    elastic = F.interpolate(alone, size=(size, size), mode="bicubic", align_corners=True)
+    return torch.cat((affine, elastic.flatten(1)))

@@ -333,20 +333,23 @@ def max_pool_gradient(x: Map, y: Map, gradient: Map, out: Map, size: int, stride
 
 @_compiled
 def warp(
-    images: npt.NDArray[np.uint8], maps: Floats, out: Floats, mean: float, deviation: float
+    images: npt.NDArray[np.uint8],
+    maps: Floats,
+    basis: Floats,
+    out: Floats,
+    mean: float,
+    deviation: float,
 ) -> None:
-    """Moves images (B, H, W) by affine maps (B, 2, 3), then subtracts mean and divides.
+    """Moves images (B, H, W) by maps (B, 2, M) and their basis (M, H * W), then subtracts mean
+    and divides.
 
-    The maps go from output to input coordinates, which run from -1 to 1 over the image; bilinear,
-    zero outside: `affine_grid` and `grid_sample` of torch with their default arguments.
+    The functions of the basis, times the numbers of a map and added up, are the input coordinates
+    of each output pixel, from -1 to 1 over the image; bilinear, zero outside: `grid_sample` of
+    torch with its default arguments.
     """
     count, height, width = images.shape
     size = height * width
-    column, row = np.empty(size, np.float32), np.empty(size, np.float32)
-    for i in range(height):
-        for j in range(width):
-            column[i * width + j] = (2 * j + 1) / width - 1
-            row[i * width + j] = (2 * i + 1) / height - 1
+    columns, rows = np.empty(size, np.float32), np.empty(size, np.float32)
     # A row and a column of zeros before the image, two behind it.
     pitch = width + 3
     padded = np.zeros((height + 4, pitch), np.uint8)
@@ -370,13 +373,16 @@ def warp(
                 | np.uint32(np.uint32(third[k]) << np.uint32(16))
                 | np.uint32(np.uint32(fourth[k]) << np.uint32(24))
             )
-        a, b, c = maps[n, 0]
-        d, e, f = maps[n, 1]
-        a, b, c = a * half_width, b * half_width, (c + np.float32(1)) * half_width + half
-        d, e, f = d * half_height, e * half_height, (f + np.float32(1)) * half_height + half
+        columns[:] = half_width + half
+        rows[:] = half_height + half
+        for m in range(len(basis)):
+            function = basis[m]
+            across, down = maps[n, 0, m] * half_width, maps[n, 1, m] * half_height
+            for k in range(size):
+                columns[k] += across * function[k]
+                rows[k] += down * function[k]
         for k in range(size):
-            x = a * column[k] + b * row[k] + c
-            y = d * column[k] + e * row[k] + f
+            x, y = columns[k], rows[k]
             x = zero if x < zero else x
             x = last_column if x > last_column else x
             y = zero if y < zero else y

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from search.augment import augment, normalise, random_maps
+from search.augment import augment, basis, normalise, random_maps
 from search.data import Examples
 from search.flat import FlatNetwork
 from search.fused import accelerate
@@ -135,7 +135,8 @@ class TrainingRun:
         # Of the epoch, a row for each step:
         shape = (self._steps, self._batch_size)
         self._chosen = torch.zeros(shape, dtype=torch.int64, device=device)
-        self._maps = torch.zeros(*shape, 2, 3, device=device)
+        self._basis = basis(recipe.augmentation, self._train.images.shape[-1]).to(device)
+        self._maps = torch.zeros(*shape, 2, len(self._basis), device=device)
         self._rates = torch.zeros(self._steps, 2, device=device)
         # Of the step:
         self._step_index = torch.zeros(1, dtype=torch.int64, device=device)
@@ -206,7 +207,7 @@ class TrainingRun:
         if recipe.augmentation.is_off:
             images = normalise(pixels)
         else:
-            images = augment(pixels, self._maps.index_select(0, self._step_index)[0])
+            images = augment(pixels, self._maps.index_select(0, self._step_index)[0], self._basis)
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self._autocast):
             logits = self._trained(images)
         logits = logits.float()

@@ -50,6 +50,7 @@ _PLAIN: dict[str, Any] = {
     "shift_pixels": 1.5,
     "scale": 0.08,
     "shear_degrees": 5.0,
+    "elastic_pixels": 0.0,
 }
 
 _STRONGER_AUGMENTATION = {

@@ -8,20 +8,23 @@ from space.value import Value
 
 
 class Augmentation(Value):
-    """Strengths of the random affine map drawn anew for every image; zero means off.
+    """Strengths of the random map drawn anew for every image; zero means off.
 
     Each quantity is drawn uniformly between minus and plus its strength (the scale factor between
-    1 - strength and 1 + strength).
+    1 - strength and 1 + strength). An affine map, and with `elastic_pixels` a smooth one on top:
+    each of 4x4 points that are spread over the image is moved by so much across and down, and what
+    lies between them follows (as Ronneberger et al., "U-Net", 2015).
     """
 
     rotation_degrees: float = Field(default=0.0, ge=0, le=180)
     shift_pixels: float = Field(default=0.0, ge=0, le=28)
     scale: float = Field(default=0.0, ge=0, lt=1)
     shear_degrees: float = Field(default=0.0, ge=0, le=60)
+    elastic_pixels: float = Field(default=0.0, ge=0, le=28)
 
     @property
     def is_off(self) -> bool:
-        return not (self.rotation_degrees or self.shift_pixels or self.scale or self.shear_degrees)
+        return self == Augmentation()
 
 
 class Recipe(Value):

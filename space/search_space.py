@@ -184,6 +184,7 @@ def _dimensions(max_params: int) -> dict[str, IntRange | FloatRange | Choice]:
         "shift_pixels": FloatRange(low=0.0, high=3.0),
         "scale": FloatRange(low=0.0, high=0.2),
         "shear_degrees": FloatRange(low=0.0, high=15.0),
+        "elastic_pixels": FloatRange(low=0.0, high=2.5),
     }
 
 
@@ -306,6 +307,7 @@ def _recipe(params: dict[str, Any]) -> Recipe:
             shift_pixels=params["shift_pixels"],
             scale=params["scale"],
             shear_degrees=params["shear_degrees"],
+            elastic_pixels=params["elastic_pixels"],
         ),
         **(
             {"step_epochs": params["step_epochs"], "step_factor": params["step_factor"]}

@@ -329,14 +329,18 @@ def test_same_weights_applied_twice_add_their_gradients() -> None:
 def test_warp_is_that_of_torch(shape: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (40, *shape), dtype=torch.uint8, generator=generator)
-    maps = torch.randn(40, 2, 3, generator=generator)
-    maps[:20] = maps[:20] * 0.1 + torch.eye(2, 3)
-    grid = F.affine_grid(maps, [40, 1, *shape], align_corners=False)
+    maps = torch.randn(40, 2, 5, generator=generator)
+    maps[:20] = maps[:20] * 0.1 + torch.eye(2, 5)
+    affine = F.affine_grid(torch.eye(2, 3)[None], [1, 1, *shape], align_corners=False)
+    columns, rows = affine.view(-1, 2).T
+    basis = torch.stack((columns, rows, torch.ones(len(rows)), columns**2, rows**3))
+    grid = (maps @ basis).view(40, 2, *shape).permute(0, 2, 3, 1)
     expected = normalise(
         F.grid_sample(pixels.unsqueeze(1).float(), grid, align_corners=False).squeeze(1)
     )
     found = torch.empty(40, *shape)
-    kernels.warp(pixels.numpy(), maps.numpy(), found.numpy(), 255 * MEAN, 255 * STD)
+    arrays = (pixels.numpy(), maps.numpy(), basis.numpy(), found.numpy())
+    kernels.warp(*arrays, 255 * MEAN, 255 * STD)
     # In pixel values 0..255.
     difference = (found.unsqueeze(1) - expected).abs() * 255 * STD
     assert difference.max() < 0.02

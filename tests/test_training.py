@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import search.recalibrate
-from search.augment import augment, normalise, random_maps
+from search.augment import augment, basis, normalise, random_maps
 from search.data import MEAN, STD, DataSource, Digits, Examples
 from search.flat import FlatNetwork
 from search.plan import derived_seed
@@ -89,7 +89,8 @@ def _matrices(strengths: Augmentation, count: int = 500) -> torch.Tensor:
 def _moved(
     pixels: torch.Tensor, strengths: Augmentation, generator: torch.Generator | None = None
 ) -> torch.Tensor:
-    return augment(pixels, random_maps(strengths, len(pixels), 28, generator or _generator()))
+    maps = random_maps(strengths, len(pixels), 28, generator or _generator())
+    return augment(pixels, maps, basis(strengths, 28))
 
 
 # Augmentation
@@ -102,7 +103,10 @@ def test_normalisation_gives_mnist_zero_mean_and_unit_spread() -> None:
     assert pixels.tolist() == [[[0, 255]]]
 
 
-@pytest.mark.parametrize("name", ["rotation_degrees", "shift_pixels", "scale", "shear_degrees"])
+@pytest.mark.parametrize(
+    "name",
+    ["rotation_degrees", "shift_pixels", "scale", "shear_degrees", "elastic_pixels"],
+)
 def test_each_strength_moves_images_and_next_to_none_keeps_them(few: Examples, name: str) -> None:
     pixels, _ = few.batch(torch.arange(16))
     strong, weak = (_moved(pixels, Augmentation(**{name: s})) for s in (0.9, 1e-6))
@@ -188,6 +192,32 @@ def test_areas_change_by_the_square_of_the_zoom_only(strengths: Augmentation) ->
     zoom = torch.linalg.det(matrices[:, :, :2]).rsqrt()
     assert zoom.min() >= 1 - strengths.scale - 1e-4
     assert zoom.max() <= 1 + strengths.scale + 1e-4
+
+
+def test_what_is_elastic_moves_each_of_its_points_by_itself() -> None:
+    size, strength = 28, 2.0
+    elastic = Augmentation(elastic_pixels=strength)
+    maps = random_maps(elastic, 200, size, _generator())
+    grid = (maps @ basis(elastic, size)).view(200, 2, 28, 28)
+    here = (2 * torch.arange(size) + 1) / size - 1
+    moved = (grid - torch.stack(torch.meshgrid(here, here, indexing="xy"))) * size / 2  # pixels
+    points = moved[:, :, :: size // 3, :: size // 3]
+    assert points.shape[2:] == (4, 4)
+    assert 0.98 * strength < points.abs().max() <= strength + 1e-4
+    flat = points.flatten(1).T
+    assert (torch.corrcoef(flat) - torch.eye(len(flat))).abs().max() < 0.35
+    # Between them it is smooth: no pixel goes another way than the next one.
+    assert moved.diff(dim=3).abs().max() < strength
+    assert moved[:, :, 4:6, 4:6].std() > 0.1 * strength
+
+
+def test_an_elastic_map_of_nothing_is_the_affine_one(few: Examples) -> None:
+    pixels, _ = few.batch(torch.arange(8))
+    affine = Augmentation(rotation_degrees=20)
+    elastic = affine.model_copy(update={"elastic_pixels": 1e-6})
+    torch.testing.assert_close(
+        _moved(pixels, elastic), _moved(pixels, affine), atol=1e-4, rtol=1e-4
+    )
 
 
 def test_every_image_and_every_call_is_moved_differently() -> None:

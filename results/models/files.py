@@ -40,9 +40,10 @@ FLOAT_FORMS = (WEIGHTS, PROGRAM, ONNX, FOLDED_PROGRAM, FOLDED_ONNX)
 
 INTEGER_FORMS = (INT8_ONNX, HEADER)
 FORMS = (*FLOAT_FORMS, *INTEGER_FORMS)
-EXPORT_FORMAT = 4
+EXPORT_FORMAT = 5
 """Since 2 normalisations can be without a scale, since 3 the optimiser can be Muon, since 4
-there are views and recalibration. A file with a higher one is refused."""
+there are views and recalibration, since 5 images can be moved elastically. A file with a higher one
+is refused."""
 
 _SEED = re.compile(r"seed-(0|[1-9]\d{0,8})\.safetensors")
 
