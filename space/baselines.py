@@ -58,7 +58,6 @@ _STRONGER_AUGMENTATION = {
     "shift_pixels": 2.25,
     "scale": 0.12,
     "shear_degrees": 7.5,
-    "elastic_pixels": 1.0,
 }
 
 
@@ -136,13 +135,17 @@ _WIDEST = 40
 
 
 def _separable_unpadded_of(width: int) -> dict[str, Any]:
-    """The same with one width, and two thirds of it at full resolution."""
+    """The same with one width, and two thirds of it at full resolution.
+
+    The wider it is, the more augmentation it wants.
+    """
     stem = max(1, round(0.65 * width))
     return {
         **_separable_unpadded(stem, *[width] * 5),
         **{name: width for name in width_names() if name != "stage1_width1"},
         **{f"transition{n}_width": width for n in (1, 2)},
         **(_STRONGER_AUGMENTATION if width > 22 else {}),
+        "elastic_pixels": 1.0 if width > 30 else 0.0,
     }
 
 
