@@ -54,7 +54,6 @@ class Network:
     mean: float
     sd: float
     lowest: float
-    highest: float
     seeds: int
     holding: int
 
@@ -84,11 +83,11 @@ COLUMNS = (
 )
 
 
-def exported(folder: Path) -> Network:
-    """What the config.json of an exported folder says."""
+def exported(folder: Path) -> Network | None:
+    """What the config.json of an exported folder says; None if the network was not confirmed."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text())
     confirmed = config["accuracy"]["confirmed"]
-    return Network(
+    return confirmed and Network(
         name=folder.name,
         link=f"networks/{folder.name}/README.md",
         params=config["params"],
@@ -97,7 +96,6 @@ def exported(folder: Path) -> Network:
         mean=confirmed["mean"],
         sd=confirmed["sd"],
         lowest=confirmed["worst"],
-        highest=confirmed["mean"],
         seeds=confirmed["seeds"],
         holding=confirmed["holding"],
     )
@@ -124,7 +122,6 @@ def published(runs: Iterable[dict[str, Any]]) -> list[Network]:
                 mean=statistics.mean(accuracies),
                 sd=statistics.stdev(accuracies),
                 lowest=min(accuracies),
-                highest=max(accuracies),
                 seeds=len(accuracies),
                 holding=sum(one >= TARGET for one in accuracies),
             )
@@ -134,7 +131,8 @@ def published(runs: Iterable[dict[str, Any]]) -> list[Network]:
 
 def networks() -> list[Network]:
     """All of them, the smallest first."""
-    ours = [exported(folder) for folder in (RESULTS / "networks").iterdir() if folder.is_dir()]
+    folders = [each for each in (RESULTS / "networks").iterdir() if each.is_dir()]
+    ours = [found for each in folders if (found := exported(each))]
     theirs = published(json.loads((RESULTS / "replay" / "runs.json").read_text()))
     return sorted((*ours, *theirs), key=lambda each: (each.params, each.name))
 
@@ -145,9 +143,11 @@ def in_table(found: Sequence[Network]) -> str:
 
 
 def with_table(text: str, found: Sequence[Network]) -> str:
-    """The text with the table between its marks."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    """The text with the table between its marks. Raises ValueError if one of them is missing."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the text has no {BEGIN} or no {END}: put them where the table goes")
     return f"{before}{BEGIN}\n\n{in_table(found)}\n\n{END}{after}"
 
 
@@ -158,17 +158,14 @@ def picture(found: Sequence[Network]) -> Figure:
         axes = figure.subplots()
         shown = [each for each in found if each.params < SHOWN[0] and each.mean > SHOWN[1]]
         for ours, colour, shape, label in (
-            (True, BLUE, "s", "found by nas-search: mean over seeds, down to the worst"),
-            (False, GREY, "o", "published, trained again: mean over seeds, lowest, highest"),
+            (True, BLUE, "s", "ours: mean over seeds, down to the worst"),
+            (False, GREY, "o", "published, trained again: mean over seeds, down to the worst"),
         ):
             group = [each for each in shown if (each.validation is not None) == ours]
             axes.errorbar(
                 [each.params for each in group],
                 [each.mean for each in group],
-                yerr=[
-                    [each.mean - each.lowest for each in group],
-                    [each.highest - each.mean for each in group],
-                ],
+                yerr=[[each.mean - each.lowest for each in group], [0.0] * len(group)],
                 fmt=shape,
                 color=colour,
                 markersize=6 if ours else 4.5,

@@ -119,8 +119,7 @@ def _effective_names(parameters: dict[str, Any]) -> Iterator[str]:
     yield f"{parameters['optimizer']}_learning_rate"
     if parameters["schedule"] == "step":
         yield from ("step_epochs", "step_factor")
-    if "views" in parameters:
-        yield "views"
+    yield from (name for name in ("views", "elastic_pixels") if name in parameters)
     yield from _ALWAYS
 
 
@@ -149,7 +148,6 @@ _ALWAYS = (
     *("residual", "order", "dropout_place", "head"),
     *("optimizer", "momentum", "weight_decay", "schedule", "batch_size", "label_smoothing"),
     *("ema_decay", "rotation_degrees", "shift_pixels", "scale", "shear_degrees"),
-    "elastic_pixels",
 )
 
 _OF_A_PART = {
@@ -185,7 +183,7 @@ _CHOICES = {
     "shift_pixels": "images shifted by, pixels",
     "scale": "images scaled by",
     "shear_degrees": "images sheared by, degrees",
-    "elastic_pixels": "parts of images moved by, pixels",
+    "elastic_pixels": "points of images moved by, pixels",
 }
 
 _LEVELS = {

@@ -4,7 +4,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from results.ledger import at_once
-from results.record import Given
+from results.record import KNOWN_KEY, Given
 from results.storage import settings_of
 
 if TYPE_CHECKING:
@@ -61,12 +61,11 @@ def _again(study: "optuna.Study", trial: "FrozenTrial", *, blamed: bool) -> "Fro
     if not is_known or attempt > MOST_ATTEMPTS or _was_handed_back(study, trial.number):
         return None
     attributes = {"retry_of": trial.number, "attempt": attempt}
-    if QUEUED_BY in trial.user_attrs:
-        attributes[QUEUED_BY] = trial.user_attrs[QUEUED_BY]
+    kept = {key: trial.user_attrs[key] for key in (QUEUED_BY, KNOWN_KEY) if key in trial.user_attrs}
     return create_trial(
         state=TrialState.WAITING,
         system_attrs={"fixed_params": params},
-        user_attrs=attributes | (given.attributes() if given else {}),
+        user_attrs=attributes | kept | (given.attributes() if given else {}),
     )
 
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from results.markdown import mean_sd
-from results.record import Confirmation, Given, TrialRecord, given_runs
+from results.record import KNOWN_KEY, Confirmation, Given, TrialRecord, given_runs
 from results.replayed import Replayed
 from results.selection import complete, confirmed, merit
 from results.settings import StudySettings
-from space import Configuration, baseline_name
+from space import Configuration
 
 STEP = 500
 """Parameters between limits: the best of at most 500, of at most 1,000, and so on."""
@@ -42,16 +42,18 @@ def candidates(searches: Mapping[str, Sequence[TrialRecord]], first: int) -> lis
                 break
             if trial.params <= limit:
                 fitting.add(trial.configuration)
-                chosen.setdefault(trial.configuration, (trial.params, f"{name} {trial.title}"))
+                chosen.setdefault(
+                    trial.configuration, (trial.params, f"{name} {trial.title}{_known(trial)}")
+                )
     return [
-        Given(f"{name}{_known(configuration)}", 0, configuration)
+        Given(name, 0, configuration)
         for configuration, (_, name) in sorted(chosen.items(), key=lambda each: each[1])
     ]
 
 
-def _known(configuration: Configuration) -> str:
+def _known(trial: TrialRecord) -> str:
     """Says of what searches begin with that no search found it."""
-    name = baseline_name(configuration)
+    name = trial.attributes.get(KNOWN_KEY)
     return f" (known: {name})" if name else ""
 
 

@@ -138,6 +138,10 @@ def drawn_attributes(configuration: Configuration, footprint: Footprint) -> dict
     }
 
 
+KNOWN_KEY = "known"
+"""The trial attribute with the name of the baseline that it is, if it is one."""
+
+
 @dataclass(frozen=True)
 class Given:
     """What a trial comes with that does not draw its configuration. `name`: of the configuration,

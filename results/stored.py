@@ -75,6 +75,7 @@ class StoredTrial(_Stored):
     worker: Mark | None = None
     crew: Mark | None = None
     queued_by: Mark | None = None
+    known: StrictStr = ""
 
 
 class StoredTrained(StoredTrial):

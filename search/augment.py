@@ -29,6 +29,11 @@ def augment(pixels: torch.Tensor, maps: torch.Tensor, basis: torch.Tensor) -> to
         arrays = (pixels.numpy(), maps.numpy(), basis.numpy(), moved.numpy())
         warp(*arrays, 255 * MEAN, 255 * STD)
         return moved.unsqueeze(1)
+    return augment_by_torch(pixels, maps, basis)
+
+
+def augment_by_torch(pixels: torch.Tensor, maps: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    """The same on any device."""
     grid = (maps @ basis).view(len(pixels), 2, *pixels.shape[1:]).permute(0, 2, 3, 1)
     moved = F.grid_sample(pixels.unsqueeze(1).float(), grid, align_corners=False)
     return normalise(moved.squeeze(1))

@@ -112,7 +112,7 @@ def drilldown(
 
 def _plan(trial: int | None, choice: str, known: str | None, **options: Any) -> "tuple[Plan, Goal]":
     """How to train, and what the ladder leads to."""
-    from results.settings import Goal, StudySettings
+    from results.settings import FORMAT, Goal, StudySettings
     from search.data import find
     from search.progress import say
     from space import SearchSpace, footprint
@@ -137,6 +137,7 @@ def _plan(trial: int | None, choice: str, known: str | None, **options: Any) -> 
             "objective": "accuracy",
             "trials": "given",
             "goal": goal,
+            "format": FORMAT,
         }
     )
     run = {name: options[name] for name in RUN_OPTIONS} | {"study": None}

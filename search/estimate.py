@@ -26,8 +26,8 @@ def trained(plan: Plan) -> list[TrialRecord]:
 def seconds_per_training(plan: Plan, configuration: Configuration) -> float:
     """What a training of the configuration takes on the first device: some batches, timed.
 
-    Without recalibration, which takes as many images whatever is measured, so that a part of it
-    can't be timed: a few hundredths of a training.
+    Without recalibration, which takes as many images whatever is measured and would seem to grow
+    with what is timed: on MNIST a few hundredths of a training, on the sample up to a fifth.
     """
     device = plan.devices[0]
     prepare_thread(device)

@@ -10,7 +10,7 @@ from results.errors import NasSearchError
 from results.handback import MOST_ATTEMPTS, QUEUED_BY, end_and_hand_back
 from results.ledger import Ledger, at_once, refresh, stopped, with_ledger
 from results.lessons import Lesson, keep_lessons, lessons_from
-from results.record import Given, TrialRecord, given_runs
+from results.record import KNOWN_KEY, Given, TrialRecord, given_runs
 from results.settings import SETTINGS_KEY
 from results.storage import CREATED_KEY, settings_of
 from results.whereabouts import FOLDER_KEY, settle, store_of
@@ -100,9 +100,9 @@ def _fill(
         )
     store_of(study, plan.out, plan.artifacts)
     if attributes[BASELINES_KEY] == "wanted":
-        for params in baselines_in(plan.settings.space):
+        for name, params in baselines_in(plan.settings.space).items():
             if footprint(configuration(params).architecture).params < plan.settings.max_params:
-                study.enqueue_trial(params, skip_if_exists=True)
+                study.enqueue_trial(params, user_attrs={KNOWN_KEY: name}, skip_if_exists=True)
         study.set_user_attr(BASELINES_KEY, "queued")
 
 

@@ -5,7 +5,7 @@ loading torch.
 """
 
 from space.architecture import Architecture, Conv, Head, Layer, Pool
-from space.baselines import BASELINES, baseline, baseline_name, baselines_in
+from space.baselines import BASELINES, baseline, baselines_in
 from space.footprint import Footprint, LayerCost, footprint, layer_costs
 from space.published import PUBLISHED, Published
 from space.recipe import Augmentation, Recipe
@@ -30,7 +30,6 @@ __all__ = [
     "Trial",
     "Value",
     "baseline",
-    "baseline_name",
     "baselines_in",
     "configuration",
     "footprint",

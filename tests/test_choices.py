@@ -58,7 +58,7 @@ def test_a_plain_baseline() -> None:
 def test_studies_made_before_every_stage_had_its_own_repeats() -> None:
     """Only the last convolution was repeated, and normalisations had a scale."""
     own = {f"stage{stage}_repeats" for stage in (1, 2, 3)}
-    own |= {"norm_scale", "views", "recalibration"}
+    own |= {"norm_scale", "views", "recalibration", "elastic_pixels"}
     older = {name: value for name, value in BASELINES["1.3"].items() if name not in own}
     once, twice = effective(older | {"repeats": 1}), effective(older | {"repeats": 2})
     assert once["repeats"] == 1

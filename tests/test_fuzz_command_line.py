@@ -73,7 +73,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setattr(DataSource, "load", lambda _: DIGITS)
         patch.setattr("search.run.Crew", Crew)
         patch.setattr("search.run.precision_for", lambda *_: None)
-        patch.setattr("search.study.baselines_in", lambda _: [])
+        patch.setattr("search.study.baselines_in", lambda _: {})
         patch.setattr("search.estimate.seconds_per_training", lambda *_: 1.0)
         patch.setattr("search.export.accuracy", start)
         for module in ("still", "network"):

@@ -10,10 +10,9 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from search.augment import normalise
+from search.augment import augment_by_torch
 from search.data import DataSource, Digits, Examples
 from search.lane import CaptureError, Lane, Repeated, make_lane
 from search.train import STEPS_PER_LAUNCH, EpochMetrics, TrainingRun
@@ -91,7 +90,7 @@ def _configuration(*, views: Any = 1, **recipe: Any) -> Configuration:
         "batch_size": 32,
         "dropout": 0.1,
         "ema_decay": 0.9,
-        "augmentation": Augmentation(rotation_degrees=10, shift_pixels=2),
+        "augmentation": Augmentation(rotation_degrees=10, shift_pixels=2, elastic_pixels=1),
         **recipe,
     }
     layers = (
@@ -317,12 +316,12 @@ def test_a_step_reads_nothing_back_and_leaves_its_tensors_in_place(
         optimizer=optimizer, label_smoothing=0.05, recalibration=True, views=5
     )
     run = _run(few, configuration=configuration)
-    monkeypatch.setattr("search.train.augment", _moved_by_torch)
+    monkeypatch.setattr("search.train.augment", augment_by_torch)
     run._draw(1)
     run._trained.train()
     run._step()  # the first may make state
     tensors = [
-        *(run._chosen, run._maps, run._rates, run._now, run._step_index),
+        *(run._chosen, run._maps, run._basis, run._rates, run._now, run._step_index),
         *(run._live.weights, run._live.state, run._measured.weights, run._measured.state),
         *(run._training_sums._sums, run._evaluation_sums._sums),
         *(each for each in run._optimizer.state[run._live.weights].values()),
@@ -333,13 +332,6 @@ def test_a_step_reads_nothing_back_and_leaves_its_tensors_in_place(
         run._evaluate()
     assert [tensor.data_ptr() for tensor in tensors] == before
     assert run._step_index.item() == 2
-
-
-def _moved_by_torch(pixels: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    grid = F.affine_grid(maps, [len(pixels), 1, 28, 28], align_corners=False)
-    return normalise(
-        F.grid_sample(pixels.unsqueeze(1).float(), grid, align_corners=False).squeeze(1)
-    )
 
 
 @pytest.mark.gpu

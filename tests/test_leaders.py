@@ -14,7 +14,7 @@ from results.charts.leaders import leaders_chart
 from results.leaders import COLUMNS, candidates, described, leaders, rows, trained_again
 from results.ledger import with_ledger
 from results.models import card
-from results.record import Confirmation, Given, TrialRecord, drawn_attributes
+from results.record import KNOWN_KEY, Confirmation, Given, TrialRecord, drawn_attributes
 from results.replayed import replayed
 from results.report.leaders import headline, make_leaders_report, note
 from results.report.page import page
@@ -147,8 +147,13 @@ def test_a_card_says_that_a_search_found_it() -> None:
 
 
 def test_what_searches_begin_with_is_marked() -> None:
-    (only,) = candidates({"a": [searched(0, baseline("1.3"), 99.0)]}, 1)
+    trial = searched(0, baseline("1.3"), 99.0)
+    trial.attributes[KNOWN_KEY] = "1.3"
+    (only,) = candidates({"a": [trial]}, 1)
     assert only.name == "a trial 0 (known: 1.3)"
+    search = SETTINGS.model_copy(update={"trials": "drawn"})
+    assert "1.3, one of the known networks" in card._origin(search, trial)
+    assert "Found by nas-search" in card._origin(search, searched(1, baseline("1.3"), 99.0))
 
 
 def test_published_networks_stand_among_them() -> None:

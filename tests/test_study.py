@@ -322,13 +322,22 @@ def test_baselines_are_queued_once_also_after_an_interruption(
         with pytest.raises(KeyboardInterrupt):
             one.open()
     feasible = [params for name, params in BASELINES.items() if name != "1.0"]
-    filling = baselines_in(SearchSpace.for_budget(10_000))[0]
+    filling = baselines_in(SearchSpace.for_budget(10_000))["separable-unpadded of width 39"]
     for _ in range(2):
         study = one.open()
         assert [trial.system_attrs["fixed_params"] for trial in study.trials] == [
             filling,
             *feasible,
         ]
+
+
+def test_a_baseline_that_is_handed_back_is_still_known(tmp_path: Path) -> None:
+    study = OneStudy(tmp_path).open()
+    first = study.ask()
+    hand_back(study, study.trials[first.number])
+    assert study.trials[first.number].user_attrs["known"] == "separable-unpadded of width 39"
+    (again,) = [each for each in study.trials if each.user_attrs.get("retry_of") == first.number]
+    assert again.user_attrs["known"] == "separable-unpadded of width 39"
 
 
 def test_a_study_made_without_baselines_never_gets_them(tmp_path: Path) -> None:

@@ -206,8 +206,9 @@ def test_what_is_elastic_moves_each_of_its_points_by_itself() -> None:
     assert 0.98 * strength < points.abs().max() <= strength + 1e-4
     flat = points.flatten(1).T
     assert (torch.corrcoef(flat) - torch.eye(len(flat))).abs().max() < 0.35
-    # Between them it is smooth: no pixel goes another way than the next one.
-    assert moved.diff(dim=3).abs().max() < strength
+    # Between them it is smooth: neither columns nor rows change places.
+    assert moved[:, 0].diff(dim=2).min() > -1
+    assert moved[:, 1].diff(dim=1).min() > -1
     assert moved[:, :, 4:6, 4:6].std() > 0.1 * strength
 
 

@@ -16,11 +16,11 @@ from results.models.files import (
     seed_of,
     seed_weights,
 )
-from results.record import Confirmation, TrialRecord
+from results.record import KNOWN_KEY, Confirmation, TrialRecord
 from results.selection import confirmed
 from results.settings import StudySettings
 from results.splits import SPLITS
-from space import Architecture, Recipe, baseline_name, footprint, layer_costs
+from space import Architecture, Recipe, footprint, layer_costs
 
 
 def model_card(
@@ -95,8 +95,8 @@ def _origin(settings: StudySettings, record: TrialRecord) -> str:
     """How the configuration came about, in a sentence."""
     trained = f"Trained by nas-search as {record.title}"
     if settings.about == "search":
-        if known := baseline_name(record.configuration):
-            return f"{trained}: `{known}`, one of the known networks that searches begin with."
+        if known := record.attributes.get(KNOWN_KEY):
+            return f"{trained}: {known}, one of the known networks that searches begin with."
         return f"Found by nas-search, trial {record.number}. Chosen on validation accuracy."
     if settings.about == "front":
         return f"{trained}, a trial of a search. Chosen on validation accuracy over several seeds."

@@ -60,7 +60,7 @@ def _augmentation(configuration: Configuration) -> str:
         (strengths.shift_pixels, "shift by up to {:g} pixels"),
         (100 * strengths.scale, "scale by up to {:g}%"),
         (strengths.shear_degrees, "shear by up to {:g} degrees"),
-        (strengths.elastic_pixels, "parts moved by up to {:g} pixels"),
+        (strengths.elastic_pixels, "each of 4x4 points moved by up to {:g} pixels"),
     )
     return ", ".join(said.format(round(value, 3)) for value, said in words if value)
 
