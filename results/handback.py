@@ -60,12 +60,12 @@ def _again(study: "optuna.Study", trial: "FrozenTrial", *, blamed: bool) -> "Fro
     is_known = given is not None or set(params) == set(settings_of(study).space.dimensions)
     if not is_known or attempt > MOST_ATTEMPTS or _was_handed_back(study, trial.number):
         return None
-    attributes = {"retry_of": trial.number, "attempt": attempt}
     kept = {key: trial.user_attrs[key] for key in (QUEUED_BY, KNOWN_KEY) if key in trial.user_attrs}
+    attributes = {"retry_of": trial.number, "attempt": attempt, **kept}
     return create_trial(
         state=TrialState.WAITING,
         system_attrs={"fixed_params": params},
-        user_attrs=attributes | kept | (given.attributes() if given else {}),
+        user_attrs=attributes | (given.attributes() if given else {}),
     )
 
 
