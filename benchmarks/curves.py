@@ -37,7 +37,7 @@ _DRAWN = "param"
 class Curve:
     """A configuration that was trained as long as it can be.
 
-    `number` of its trial; `params` and `macs` of its network; `seconds` of one epoch, measured;
+    `number` among its like; `params` and `macs` of its network; `seconds` of one epoch, measured;
     `accuracies` after each epoch in percent; `drawn`: the parameters of the search space.
     """
 
@@ -94,17 +94,21 @@ def write_curves(path: Path, curves: Iterable[Curve]) -> None:
 
 
 def read_curves(*paths: Path) -> list[Curve]:
-    """Of several files, which have to have the same epochs and parameters. Raises ValueError."""
+    """Of several files, which have to have the same epochs and parameters. Raises ValueError.
+
+    They are numbered anew: numbers of trials are those of a study.
+    """
     frames = [pd.read_csv(path) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
         if list(frame.columns) != list(frames[0].columns):
             raise ValueError(f"{path} has other epochs or parameters than {paths[0]}")
-    return [_curve(row) for frame in frames for row in frame.to_dict("records")]
+    rows = [row for frame in frames for row in frame.to_dict("records")]
+    return [_curve(number, row) for number, row in enumerate(rows)]
 
 
-def _curve(row: dict[Any, Any]) -> Curve:
+def _curve(number: int, row: dict[Any, Any]) -> Curve:
     return Curve(
-        number=row["trial"],
+        number=number,
         params=row["params"],
         macs=row["macs"],
         seconds=row["epoch_seconds"],

@@ -138,7 +138,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description="What pruners spend and what they keep, on recorded learning curves."
     )
-    parser.add_argument("file", type=Path, help="as benchmarks/curves.py writes it")
+    parser.add_argument("files", nargs="+", type=Path, help="as benchmarks/curves.py writes them")
     parser.add_argument("--pruners", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--orders", type=int, default=50, help="random orders of the trials")
@@ -147,9 +147,12 @@ def main() -> None:
     parser.add_argument("--max-params", type=int, default=10_000, help="parameter budget")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    curves = read_curves(options.file)
+    try:
+        curves = read_curves(*options.files)
+    except ValueError as error:
+        parser.error(str(error))
     if len(curves) < TOP:
-        parser.error(f"{options.file} has {len(curves)} curves: the best {TOP} cannot be named")
+        parser.error(f"of {len(curves)} curves the best {TOP} cannot be named")
     settings = StudySettings(
         dataset="mnist",
         space=SearchSpace.for_budget(options.max_params),

@@ -91,7 +91,8 @@ def test_curves_are_written_and_read(tmp_path: Path, finished: CommandLine) -> N
     path = tmp_path / "curves.csv"
     write_curves(path, curves)
     again = read_curves(path)
-    assert [each.number for each in again] == [each.number for each in curves]
+    twice = read_curves(path, path)
+    assert [each.number for each in twice] == list(range(2 * len(curves)))
     for one, other in zip(curves, again, strict=True):
         assert other.accuracies == pytest.approx(one.accuracies, abs=0.005)
         assert (other.params, other.macs) == (one.params, one.macs)
@@ -108,4 +109,4 @@ def test_too_few_curves_are_told(tmp_path: Path) -> None:
         [sys.executable, ROOT / "benchmarks" / "pruners.py", path], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "has 1 curves" in done.stderr
+    assert "of 1 curves" in done.stderr
