@@ -332,6 +332,41 @@ def max_pool_gradient(x: Map, y: Map, gradient: Map, out: Map, size: int, stride
 
 
 @_compiled
+def depthwise_gradient(x: Map, gradient: Map, out: Floats, padding: tuple[int, int]) -> None:
+    """The gradient of the weights (H', W', C) of a depthwise convolution of x (N, H, W, C).
+
+    `gradient` is that of its output, of stride 1. Rows are multiplied whole, columns and channels
+    at once: every weight has a sum per column of the output.
+    """
+    images, height, width, channels = gradient.shape
+    size = width * channels
+    # An image as float32, zeros around it.
+    above, before = padding
+    wide = np.zeros((x.shape[1] + 2 * above, (x.shape[2] + 2 * before) * channels), np.float32)
+    slopes = np.empty(size, np.float32)
+    sums = np.zeros((out.shape[0], out.shape[1], size), np.float32)
+    for n in range(images):
+        for i in range(x.shape[1]):
+            source, target = x[n, i].reshape(-1), wide[i + above, before * channels :]
+            for k in range(len(source)):
+                target[k] = _widen(source[k])
+        for i in range(height):
+            row = gradient[n, i].reshape(-1)
+            for k in range(size):
+                slopes[k] = _widen(row[k])
+            for r in range(out.shape[0]):
+                for s in range(out.shape[1]):
+                    pixels, total = wide[i + r, s * channels :], sums[r, s]
+                    for k in range(size):
+                        total[k] += slopes[k] * pixels[k]
+    out[:] = 0
+    for r in range(out.shape[0]):
+        for s in range(out.shape[1]):
+            for k in range(size):
+                out[r, s, k % channels] += sums[r, s, k]
+
+
+@_compiled
 def warp(
     images: npt.NDArray[np.uint8],
     maps: Floats,

@@ -257,6 +257,36 @@ def test_convolution_is_that_of_torch(
     _assert_close(network, _input((3, 4, size, size)), 1e-5)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("kernel", [2, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+@pytest.mark.parametrize("size", [(8, 7), (9, 12)])
+def test_depthwise_convolution_in_bfloat16_is_that_of_float32_to_its_rounding(
+    size: tuple[int, int], padding: int, stride: int, kernel: int, bias: bool
+) -> None:
+    torch.manual_seed(0)
+    plain = nn.Conv2d(6, 6, kernel, stride, padding, bias=bias, groups=6)
+    rounded = {name: value.bfloat16().float() for name, value in plain.state_dict().items()}
+    plain.load_state_dict(rounded)
+    twin = copy.deepcopy(plain)
+    x = torch.randn(4, 6, *size).bfloat16().float()
+    one, other = x.clone().requires_grad_(), x.clone().requires_grad_()
+    expected = plain(one)
+    slopes = torch.randn_like(expected).bfloat16()
+    expected.backward(slopes.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = accelerate(twin)(other)
+    found.backward(slopes)
+    pairs = [(expected, found), (one.grad, other.grad), (plain.weight.grad, twin.weight.grad)]
+    if plain.bias is not None and twin.bias is not None:
+        pairs.append((plain.bias.grad, twin.bias.grad))
+    for a, b in pairs:
+        assert a is not None
+        assert b is not None
+        assert (a - b.float()).abs().max() <= 0.02 * a.abs().max()
+
+
 # Whole networks
 
 
