@@ -39,14 +39,14 @@ TOP = 10
 ALMOST = 9
 """Of the best ten."""
 
-CANDIDATES: dict[str, Callable[[int], optuna.pruners.BasePruner]] = {
+CANDIDATES: dict[str, Callable[[StudySettings], optuna.pruners.BasePruner]] = {
     **{name: partial(make_pruner, name) for name in PRUNERS},
-    "halving at 2, 4": lambda _: HalvingPruner({2, 4}),
-    "halving at 2, 4, 8": lambda _: HalvingPruner({2, 4, 8}),
-    "halving at 1, 3, 6": lambda _: HalvingPruner({1, 3, 6}),
-    "halving at 3, 6, 12": lambda _: HalvingPruner({3, 6, 12}),
+    **{
+        f"halving at {', '.join(map(str, epochs))}": partial(HalvingPruner, epochs)
+        for epochs in ((2, 4), (2, 4, 8), (1, 3, 6), (3, 6, 12))
+    },
 }
-"""By name, each from the number of epochs: those of nas-search, and others to compare with."""
+"""By name, each for a study: those of nas-search, and others to compare with."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ def replay(
     def start(now: float) -> None:
         if (curve := next(waiting, None)) is not None:
             trial = study.ask()
+            trial.set_user_attr("params", curve.params)
             heapq.heappush(running, (now + curve.seconds, trial.number, trial, curve, 1))
 
     for _ in range(workers):
@@ -94,6 +95,7 @@ def replay(
         spent += 1
         trial.report(settings.score(curve.accuracies[epoch - 1], curve.params), epoch)
         if epoch == len(curve.accuracies):
+            trial.set_user_attr("sustained", settings.sustained(list(curve.accuracies)))
             study.tell(trial, final_score(curve, settings))
             kept.add(curve.number)
         elif trial.should_prune():
@@ -120,7 +122,7 @@ def measure(
     spent, kept, firsts = [], [], []
     for seed in range(orders):
         order = random.Random(seed).sample(list(curves), len(curves))
-        outcome = replay(CANDIDATES[name](settings.epochs), order, settings, workers)
+        outcome = replay(CANDIDATES[name](settings), order, settings, workers)
         spent.append(100 * outcome.epochs / every)
         kept.append(len(outcome.kept.intersection(best)))
         firsts.append(best[0] in outcome.kept)

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
@@ -25,6 +24,16 @@ from scipy.special import ndtri
 
 from results.lessons import Lesson, lessons_of
 from results.settings import StudySettings
+from search.outlook import (
+    CHANCE_ERROR,
+    QUANTILES,
+    Array,
+    expected_score,
+    final_log_error,
+    log_error,
+    reported_log_error,
+    scores_of,
+)
 from search.settling import Settling
 from space import Footprint, SearchSpace, configuration, footprint
 from space.search_space import Choice, FloatRange, IntRange
@@ -35,7 +44,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from sklearn.ensemble import ExtraTreesRegressor
 
-Array = NDArray[np.float64]
 Drawn = dict[str, Any]
 
 FEWEST_TRAINED = 10
@@ -61,13 +69,7 @@ NOT_NEAR = 0.1
 REACH = 0.2
 """Standard deviation of a changed number around its parent's, as a part of the range."""
 
-LEAST_ERROR = 0.02
-"""Percent: where the logarithm of errors ends."""
-
-CHANCE_ERROR = 90.0
-"""Percent: that of a network which learned nothing, or of a training that diverged."""
-
-_QUANTILES = ndtri((np.arange(16) + 0.5) / 16)
+_NORMAL = ndtri(QUANTILES)
 
 
 class ForestSampler(BaseSampler):
@@ -105,8 +107,7 @@ class ForestSampler(BaseSampler):
         if np.isfinite(scores[order[0]]):
             order = order[np.isfinite(scores[order])]
         parents = [drawn[place] for place in order]
-        params = table[order, -2]
-        best = float(np.max(_expected_score(forest, table[order], params, experience.settings)))
+        best = float(np.max(_expected(forest, table[order], experience.settings)))
         seen = experience.seen()
 
         def near(around: Sequence[Drawn], count: int, far: float) -> list[tuple[Drawn, Footprint]]:
@@ -217,37 +218,42 @@ class Experience:
         if any(value > 0 for value in trial.constraints.values()):
             return
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            errors = {
+                epoch: reported_log_error(score, self.settings)
+                for epoch, score in trial.intermediate_values.items()
+            }
+            is_complete = trial.state == TrialState.COMPLETE
+            end = final_log_error(trial, self.settings) if is_complete else None
             cost = footprint(configuration(trial.params).architecture)
-            value = trial.value if trial.state == TrialState.COMPLETE else None
-            self._learn(trial.params, cost, trial.intermediate_values, value)
+            self._learn(trial.params, cost, errors, end, trial.value if is_complete else None)
 
     def _take_over(self, lesson: Lesson) -> None:
         settings = self.settings
+        errors = dict(enumerate(map(log_error, lesson.accuracies), 1))
         cost = footprint(configuration(lesson.drawn).architecture)
-        # With the objective "smallest" a score beyond the budget would be below the target.
-        params = min(cost.params, settings.max_params)
-        reports = {
-            epoch: settings.score(accuracy, params)
-            for epoch, accuracy in enumerate(lesson.accuracies, 1)
-        }
-        value = None
+        end = score = None
         if lesson.complete:
-            value = settings.score(settings.sustained(list(lesson.accuracies)), params)
-        self._learn(lesson.drawn, cost, reports, value)
-        if cost.params >= settings.max_params:
-            self._scores[-1] = -math.inf  # it teaches, and candidates are not near it
+            sustained = settings.sustained(list(lesson.accuracies))
+            end = log_error(sustained)
+            # What is over the budget teaches, and candidates are not near it.
+            if cost.params < settings.max_params:
+                score = settings.score(sustained, cost.params)
+        self._learn(lesson.drawn, cost, errors, end, score)
 
     def _learn(
-        self, drawn: Drawn, cost: Footprint, reports: dict[int, float], value: float | None
+        self,
+        drawn: Drawn,
+        cost: Footprint,
+        errors: dict[int, float],
+        end: float | None,
+        value: float | None,
     ) -> None:
-        """From the scores after each epoch, and the one at the end if there was one."""
+        """From log errors after each epoch; with that at the end and its score if there are."""
         space = self.settings.space
-        errors = {epoch: _log_error(score, self.settings) for epoch, score in reports.items()}
-        if value is None:
+        if end is None:
             epoch = max(errors, default=0)
             self._ends.append((epoch, errors.get(epoch, math.log(CHANCE_ERROR))))
         else:
-            end = _log_error(value, self.settings)
             for epoch, error in errors.items():
                 self._falls.setdefault(epoch, []).append(end - error)
             self._ends.append((None, end))
@@ -277,18 +283,6 @@ class Experience:
         return self._seen
 
 
-def _log_error(score: float, settings: StudySettings) -> float:
-    """The natural logarithm of the error in percent that a score tells.
-
-    With the objective "smallest" scores above the target tell the size: the error is then at most
-    that of the target.
-    """
-    if math.isnan(score):
-        return math.log(CHANCE_ERROR)
-    accuracy = min(score, settings.target) if settings.objective == "smallest" else score
-    return math.log(min(max(100 - accuracy, LEAST_ERROR), CHANCE_ERROR))
-
-
 def _fitted(table: Array, errors: Array, seed: int) -> "ExtraTreesRegressor":
     from sklearn.ensemble import ExtraTreesRegressor
 
@@ -297,32 +291,24 @@ def _fitted(table: Array, errors: Array, seed: int) -> "ExtraTreesRegressor":
     return forest
 
 
-def _accuracies(forest: "ExtraTreesRegressor", table: Array) -> Array:
-    """Accuracies in percent at evenly spread quantiles of what the trees expect: (rows, 16)."""
+def _outlook(forest: "ExtraTreesRegressor", table: Array) -> Array:
+    """The log errors that the trees expect of each row, at evenly spread quantiles: (rows, k)."""
     told = table.astype(np.float32)
     trees = np.stack([tree.predict(told, check_input=False) for tree in forest.estimators_])
-    errors = trees.mean(axis=0)[:, None] + trees.std(axis=0)[:, None] * _QUANTILES
-    return np.asarray(100 - np.clip(np.exp(errors), LEAST_ERROR, 100))
+    return np.asarray(trees.mean(axis=0)[:, None] + trees.std(axis=0)[:, None] * _NORMAL)
 
 
-def _score(accuracies: Array, params: Array, settings: StudySettings) -> Array:
-    score = np.vectorize(settings.score, otypes=[float])
-    return np.asarray(score(accuracies, np.exp(params)[:, None]))
-
-
-def _expected_score(
-    forest: "ExtraTreesRegressor", table: Array, params: Array, settings: StudySettings
-) -> Array:
-    return np.asarray(_score(_accuracies(forest, table), params, settings).mean(axis=1))
+def _expected(forest: "ExtraTreesRegressor", table: Array, settings: StudySettings) -> Array:
+    return expected_score(_outlook(forest, table), np.exp(table[:, -2]), settings)
 
 
 def _gain(
     forest: "ExtraTreesRegressor", table: Array, best: float, settings: StudySettings
 ) -> Array:
     """Expected improvement of the score over `best`; where there is none, how near it comes."""
-    scores = _score(_accuracies(forest, table), table[:, -2], settings)
-    gain = np.maximum(scores - best, 0).mean(axis=1)
-    return np.asarray(gain + 1e-6 * (scores.mean(axis=1) - 100))
+    expected = scores_of(_outlook(forest, table), np.exp(table[:, -2]), settings)
+    gain = np.maximum(expected - best, 0).mean(axis=1)
+    return np.asarray(gain + 1e-6 * (expected.mean(axis=1) - 100))
 
 
 def _row(space: SearchSpace, drawn: Drawn, cost: Footprint) -> list[float]:

@@ -91,25 +91,28 @@ def make_sampler(name: str, seed: int, settings: StudySettings) -> "optuna.sampl
     return ByNumber()
 
 
-def make_pruner(name: str, epochs: int) -> "optuna.pruners.BasePruner":
-    """A pruner over the epochs 1 to `epochs`.
+def make_pruner(name: str, settings: StudySettings) -> "optuna.pruners.BasePruner":
+    """A pruner over the epochs of a study.
 
-    "halving": after a fifth and two fifths of the epochs, but not before epoch 3, stops the lower
-    half of all trials that came as far. "hyperband": Optuna's, over several ladders of successive
-    halving. "median": stops a trial whose best epoch so far is below the median of what the
-    complete trials had at the same epoch. "percentile": the same with the lower quarter.
+    "halving": after a fifth and two fifths of the epochs, but not before epoch 3, stops the less
+    promising half of all trials that came as far. "hyperband": Optuna's, over several ladders of
+    successive halving. "median": stops a trial whose best epoch so far is below the median of what
+    the complete trials had at the same epoch. "percentile": the same with the lower quarter.
     """
     from optuna import pruners
 
     from search.pruner import HalvingPruner
 
+    epochs = settings.epochs
     first = min(FIRST_PRUNED_EPOCH, epochs)
     makers: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
         "median": lambda: pruners.MedianPruner(n_startup_trials=6, n_warmup_steps=first),
         "percentile": lambda: pruners.PercentilePruner(
             25.0, n_startup_trials=6, n_warmup_steps=first
         ),
-        "halving": lambda: HalvingPruner({max(first, epochs // 5), max(first, 2 * epochs // 5)}),
+        "halving": lambda: HalvingPruner(
+            {max(first, epochs // 5), max(first, 2 * epochs // 5)}, settings
+        ),
         "hyperband": lambda: pruners.HyperbandPruner(
             min_resource=first, max_resource=epochs, reduction_factor=2
         ),

@@ -166,7 +166,7 @@ def load(storage: "Database", plan: Plan) -> "optuna.Study":
         study_name=plan.study,
         storage=Ledger(storage, plan.study, marks, queue_only=plan.settings.trials == "given"),
         sampler=make_sampler(plan.sampler, plan.seed, plan.settings),
-        pruner=make_pruner(plan.pruner, plan.settings.epochs),
+        pruner=make_pruner(plan.pruner, plan.settings),
     )
 
 

@@ -53,7 +53,9 @@ def studied(
             study.tell(trial, state=TrialState.PRUNED)
             continue
         trained += 1
-        study.tell(trial, settings.score(100 - error(drawn, cost), cost.params))
+        accuracy = 100 - error(drawn, cost)
+        trial.set_user_attr("sustained", accuracy)
+        study.tell(trial, settings.score(accuracy, cost.params))
     return study
 
 

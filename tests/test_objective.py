@@ -67,7 +67,7 @@ class Bench:
         self.study = optuna.create_study(
             direction="maximize",
             sampler=make_sampler("random", 0, self.settings),
-            pruner=make_pruner("none", self.settings.epochs),
+            pruner=make_pruner("none", self.settings),
         )
         self.study.set_user_attr("folder", "bench")
         self.study.set_user_attr("settings", self.settings.model_dump(mode="json"))

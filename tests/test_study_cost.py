@@ -3,19 +3,21 @@
 import json
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
 from results.record import TIMING_KEY, TrialRecord, time_attributes
+from results.settings import ObjectiveName, StudySettings
 from results.storage import default_url, load_study, open_storage
 from search.clock import KINDS, Clock, Lap, TimeAccount
 from search.progress import time_line
 from search.pruner import FEWEST_OTHERS, HalvingPruner
 from search.register import Register
 from search.settling import Settling
+from space import SearchSpace
 from tests.conftest import CommandLine
 
 
@@ -66,17 +68,21 @@ def test_the_register_looks_at_new_trials_alone(monkeypatch: pytest.MonkeyPatch)
     assert looks.keys() == {500}
 
 
-def test_a_pruner_decides_the_same_however_often_it_was_asked() -> None:
+@pytest.mark.parametrize("objective", get_args(ObjectiveName))
+def test_a_pruner_decides_the_same_however_often_it_was_asked(objective: ObjectiveName) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    often = HalvingPruner({1})
+    space = SearchSpace.for_budget(10_000)
+    settings = StudySettings(dataset="mnist", space=space, objective=objective, target=20)
+    often = HalvingPruner({1}, settings)
     study = optuna.create_study(direction="maximize")
     for number in range(4 * FEWEST_OTHERS):
         trial = study.ask()
-        trial.report((7 * number) % 11, 1)
+        trial.set_user_attr("params", 1_000 * (number % 5 + 1))
+        trial.report(12 + (7 * number) % 11, 1)
         frozen = study.get_trials(deepcopy=False)[trial.number]
-        assert often.prune(study, frozen) == HalvingPruner({1}).prune(study, frozen)
+        assert often.prune(study, frozen) == HalvingPruner({1}, settings).prune(study, frozen)
         if number % 3:
-            study.tell(trial, 0.0)
+            study.tell(trial, 15.0 + number)
 
 
 def test_a_clock_gives_every_moment_to_one_kind() -> None:
