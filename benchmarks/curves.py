@@ -4,9 +4,10 @@
         --study curves --out runs
     python benchmarks/curves.py --study curves --out runs benchmarks/curves-mnist.csv
 
-The file has a row a trial: its parameters as drawn, what its network costs, and its validation
-accuracy after each epoch, in percent. A training that diverged has the accuracy of chance in the
-epochs that it did not reach, and stays: what explodes is part of what a search meets.
+The file has a row a trial: its number in the study, its parameters as drawn, what its network
+costs, and its validation accuracy after each epoch, in percent. A training that diverged has the
+accuracy of chance in the epochs that it did not reach, and stays: what explodes is part of what a
+search meets.
 """
 
 import argparse

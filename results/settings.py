@@ -92,7 +92,7 @@ class StudySettings(Value):
         The same formula is applied to the accuracy of each epoch (reported, and used for pruning)
         and to the sustained accuracy (the value of the trial).
         """
-        if self.objective == "accuracy" or accuracy < self.target:
+        if self.objective == "accuracy" or not accuracy >= self.target:
             return accuracy
         return self.target + (100 - self.target) * (1 - params / self.max_params)
 

@@ -97,7 +97,7 @@ if TYPE_CHECKING:
     default="halving",
     show_default=True,
     help="How poor trials are stopped early. halving: after a fifth and two fifths of the epochs "
-    "the better half goes on; none: all are trained to the end.",
+    "the more promising half goes on; none: all are trained to the end.",
 )
 @click.option(
     "--seed",

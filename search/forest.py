@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
@@ -24,16 +25,7 @@ from scipy.special import ndtri
 
 from results.lessons import Lesson, lessons_of
 from results.settings import StudySettings
-from search.outlook import (
-    CHANCE_ERROR,
-    QUANTILES,
-    Array,
-    expected_score,
-    final_log_error,
-    log_error,
-    reported_log_error,
-    scores_of,
-)
+from search.outlook import CHANCE_ERROR, LEAST_ERROR, final_log_error, log_error, log_errors
 from search.settling import Settling
 from space import Footprint, SearchSpace, configuration, footprint
 from space.search_space import Choice, FloatRange, IntRange
@@ -44,6 +36,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from sklearn.ensemble import ExtraTreesRegressor
 
+Array = NDArray[np.float64]
 Drawn = dict[str, Any]
 
 FEWEST_TRAINED = 10
@@ -69,7 +62,7 @@ NOT_NEAR = 0.1
 REACH = 0.2
 """Standard deviation of a changed number around its parent's, as a part of the range."""
 
-_NORMAL = ndtri(QUANTILES)
+_QUANTILES = ndtri((np.arange(16) + 0.5) / 16)
 
 
 class ForestSampler(BaseSampler):
@@ -107,7 +100,8 @@ class ForestSampler(BaseSampler):
         if np.isfinite(scores[order[0]]):
             order = order[np.isfinite(scores[order])]
         parents = [drawn[place] for place in order]
-        best = float(np.max(_expected(forest, table[order], experience.settings)))
+        params = table[order, -2]
+        best = float(np.max(_expected_score(forest, table[order], params, experience.settings)))
         seen = experience.seen()
 
         def near(around: Sequence[Drawn], count: int, far: float) -> list[tuple[Drawn, Footprint]]:
@@ -218,14 +212,15 @@ class Experience:
         if any(value > 0 for value in trial.constraints.values()):
             return
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-            errors = {
-                epoch: reported_log_error(score, self.settings)
-                for epoch, score in trial.intermediate_values.items()
-            }
             is_complete = trial.state == TrialState.COMPLETE
-            end = final_log_error(trial, self.settings) if is_complete else None
             cost = footprint(configuration(trial.params).architecture)
-            self._learn(trial.params, cost, errors, end, trial.value if is_complete else None)
+            self._learn(
+                trial.params,
+                cost,
+                log_errors(trial, self.settings),
+                final_log_error(trial, self.settings) if is_complete else None,
+                trial.value if is_complete else None,
+            )
 
     def _take_over(self, lesson: Lesson) -> None:
         settings = self.settings
@@ -291,24 +286,32 @@ def _fitted(table: Array, errors: Array, seed: int) -> "ExtraTreesRegressor":
     return forest
 
 
-def _outlook(forest: "ExtraTreesRegressor", table: Array) -> Array:
-    """The log errors that the trees expect of each row, at evenly spread quantiles: (rows, k)."""
+def _accuracies(forest: "ExtraTreesRegressor", table: Array) -> Array:
+    """Accuracies in percent at evenly spread quantiles of what the trees expect: (rows, 16)."""
     told = table.astype(np.float32)
     trees = np.stack([tree.predict(told, check_input=False) for tree in forest.estimators_])
-    return np.asarray(trees.mean(axis=0)[:, None] + trees.std(axis=0)[:, None] * _NORMAL)
+    errors = trees.mean(axis=0)[:, None] + trees.std(axis=0)[:, None] * _QUANTILES
+    return np.asarray(100 - np.clip(np.exp(errors), LEAST_ERROR, 100))
 
 
-def _expected(forest: "ExtraTreesRegressor", table: Array, settings: StudySettings) -> Array:
-    return expected_score(_outlook(forest, table), np.exp(table[:, -2]), settings)
+def _score(accuracies: Array, params: Array, settings: StudySettings) -> Array:
+    score = np.vectorize(settings.score, otypes=[float])
+    return np.asarray(score(accuracies, np.exp(params)[:, None]))
+
+
+def _expected_score(
+    forest: "ExtraTreesRegressor", table: Array, params: Array, settings: StudySettings
+) -> Array:
+    return np.asarray(_score(_accuracies(forest, table), params, settings).mean(axis=1))
 
 
 def _gain(
     forest: "ExtraTreesRegressor", table: Array, best: float, settings: StudySettings
 ) -> Array:
     """Expected improvement of the score over `best`; where there is none, how near it comes."""
-    expected = scores_of(_outlook(forest, table), np.exp(table[:, -2]), settings)
-    gain = np.maximum(expected - best, 0).mean(axis=1)
-    return np.asarray(gain + 1e-6 * (expected.mean(axis=1) - 100))
+    scores = _score(_accuracies(forest, table), table[:, -2], settings)
+    gain = np.maximum(scores - best, 0).mean(axis=1)
+    return np.asarray(gain + 1e-6 * (scores.mean(axis=1) - 100))
 
 
 def _row(space: SearchSpace, drawn: Drawn, cost: Footprint) -> list[float]:

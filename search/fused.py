@@ -2,7 +2,8 @@
 
 Batch normalisation, ReLU and dropout of torch are a pass over memory each, and several in the
 backward pass; here what follows a convolution is two passes forward and two backward. Convolutions
-stay those of torch, asked for in the shapes it is fast at.
+stay those of torch, asked for in the shapes it is fast at, but for one gradient that it has no fast
+shape for.
 """
 
 import copy
@@ -214,10 +215,12 @@ class _ConvFunction(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gradient, (stride, padding, groups) = _channels_last(gradient), ctx.settings
         of_x = of_weight = of_bias = None
-        # Depthwise, torch takes up to a hundred times as long for these as for the way forward.
-        is_slow = groups == x.shape[1] == len(weight) and x.dtype == torch.bfloat16
+        # For depthwise ones in bfloat16 torch takes up to a hundred times as long back as forward:
+        # for the input's gradient with a stride, for the weights' if they are larger than 3x3.
+        is_depthwise = groups == x.shape[1] == len(weight)
+        is_slow = is_depthwise and x.dtype == torch.bfloat16 and max(stride) <= 2
         spread = _spread(gradient, x, weight, stride, padding) if is_slow else gradient
-        # With stride 1 the gradient is a convolution, and faster than what torch takes for it.
+        # Of stride 1 that of the input is a convolution, and faster than what torch takes for it.
         is_convolution = ctx.needs_input_grad[0] and (is_slow or stride == (1, 1))
         if is_convolution:
             around = tuple(k - 1 - p for k, p in zip(weight.shape[2:], padding, strict=True))

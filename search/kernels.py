@@ -1,4 +1,6 @@
-"""What follows a convolution, pooling and the moving of images: loops compiled for this CPU.
+"""What torch is slow at on a CPU: loops compiled for this one.
+
+What follows a convolution, pooling, a gradient of depthwise convolutions, the moving of images.
 
 Feature maps come flat, channels last: element i belongs to channel i % C. They hold float32, or
 bfloat16 as its bits in uint16; arithmetic is float32. With 8 to 32 channels a loop over channels is

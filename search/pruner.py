@@ -1,28 +1,37 @@
-"""Stops a trial early when it promises less than half of all that came as far."""
+"""Stops a trial early when it promises less than the median of all that came as far."""
 
+import math
 import threading
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
 from results.settings import StudySettings
-from search.outlook import (
-    QUANTILES,
-    Array,
-    expected_score,
-    final_log_error,
-    reported_log_error,
-)
+from search.outlook import LEAST_ERROR, final_log_error, is_accuracy, log_error
 from search.settling import Settling
 
 if TYPE_CHECKING:
-    import optuna
+    from optuna import Study
+    from optuna.trial import FrozenTrial
 
 FEWEST_OTHERS = 4
 """With fewer trials to compare with nothing is pruned."""
+
+
+@dataclass
+class _Rung:
+    """What the trials that ended told at an epoch."""
+
+    scores: list[float] = field(default_factory=list)
+    holding: list[float] = field(default_factory=list)
+    """The score of each if it held the target."""
+    falls: list[float] = field(default_factory=list)
+    """Of complete trials: log error at the end minus that here."""
 
 
 class HalvingPruner(BasePruner):
@@ -34,8 +43,11 @@ class HalvingPruner(BasePruner):
     halving to the last epochs, where it stops one of the best two to save a fifth of its training.
 
     With the objective "accuracy" a trial promises its accuracy so far. With "smallest" that would
-    stop what is small, because it learns more slowly: there a trial promises the score that it is
-    expected to end with, if its error falls from here on as that of one of the complete trials did.
+    stop what is small, because it learns more slowly. There a trial promises the accuracy that it
+    comes to, up to the target, if its error falls from here on by the median factor of complete
+    trials; and what its size is worth above the target, times the part of complete trials whose
+    fall would do. Nothing is pruned before some trials are complete. One that has reached the
+    target already promises its score.
 
     Serves one study, in all threads of a process.
     """
@@ -43,48 +55,73 @@ class HalvingPruner(BasePruner):
     def __init__(self, epochs: Collection[int], settings: StudySettings) -> None:
         self._settings = settings
         self._settling = Settling()
-        self._ended: dict[int, list[tuple[float, int]]] = {epoch: [] for epoch in epochs}
-        """By epoch, the score that the trials that ended had reported there, and their size."""
-        self._falls: dict[int, list[float]] = {epoch: [] for epoch in epochs}
-        """By epoch, of complete trials: log error at the end minus that at the epoch."""
+        self._rungs = {epoch: _Rung() for epoch in epochs}
+        self._complete = 0
         self._lock = threading.Lock()
 
-    def prune(self, study: "optuna.Study", trial: "optuna.trial.FrozenTrial") -> bool:
+    def prune(self, study: "Study", trial: "FrozenTrial") -> bool:
         epoch = trial.last_step
-        if epoch is None or epoch not in self._ended:
+        if epoch is None or epoch not in self._rungs:
             return False
         with self._lock:
             ended, unfinished = self._settling.split(study.get_trials(deepcopy=False))
             for each in ended:
                 self._take_in(each)
-            reported, falls = list(self._ended[epoch]), list(self._falls[epoch])
-        reported += (
-            _reported(each, epoch)
-            for each in unfinished
-            if each.number != trial.number and epoch in each.intermediate_values
-        )
-        if len(reported) < FEWEST_OTHERS:
-            return False
-        promises = self._promises([*reported, _reported(trial, epoch)], falls)
+            rung = self._rungs[epoch]
+            here = [
+                each
+                for each in unfinished
+                if each.number != trial.number and epoch in each.intermediate_values
+            ]
+            if len(rung.scores) + len(here) < FEWEST_OTHERS:
+                return False
+            if self._settings.objective == "smallest" and self._complete < FEWEST_OTHERS:
+                return False
+            here.append(trial)
+            scores = np.array([*rung.scores, *(_score(each, epoch) for each in here)])
+            holding = np.array([*rung.holding, *map(self._score_if_holding, here)])
+            falls = np.sort(rung.falls)
+        promises = self._promises(scores, holding, falls)
         return bool(promises[-1] < np.median(promises[:-1]))
 
-    def _take_in(self, trial: "optuna.trial.FrozenTrial") -> None:
-        for epoch, reported in self._ended.items():
-            if epoch in trial.intermediate_values:
-                reported.append(_reported(trial, epoch))
-                if trial.state == TrialState.COMPLETE:
-                    now = reported_log_error(trial.intermediate_values[epoch], self._settings)
-                    self._falls[epoch].append(final_log_error(trial, self._settings) - now)
+    def _take_in(self, trial: "FrozenTrial") -> None:
+        is_complete = trial.state == TrialState.COMPLETE
+        self._complete += is_complete
+        for epoch, rung in self._rungs.items():
+            if epoch not in trial.intermediate_values:
+                continue
+            score = _score(trial, epoch)
+            rung.scores.append(score)
+            rung.holding.append(self._score_if_holding(trial))
+            if is_complete and is_accuracy(score, self._settings):
+                rung.falls.append(final_log_error(trial, self._settings) - log_error(score))
 
-    def _promises(self, reported: list[tuple[float, int]], falls: list[float]) -> Array:
+    def _score_if_holding(self, trial: "FrozenTrial") -> float:
+        params: Any = trial.user_attrs.get("params")
+        if not isinstance(params, int):  # another program's: its size is worth nothing
+            params = self._settings.max_params
+        return self._settings.score(100, params)
+
+    def _promises(
+        self,
+        scores: NDArray[np.float64],
+        holding: NDArray[np.float64],
+        falls: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
         settings = self._settings
-        if settings.objective == "accuracy" or len(falls) < FEWEST_OTHERS:
-            return np.array([score for score, _ in reported])
-        errors = np.array([reported_log_error(score, settings) for score, _ in reported])
-        ends = errors[:, None] + np.quantile(falls, QUANTILES)
-        return expected_score(ends, np.array([params for _, params in reported]), settings)
+        if settings.objective == "accuracy" or not len(falls):
+            return scores
+        target = settings.target
+        least = max(100 - target, LEAST_ERROR)
+        errors = np.log(np.maximum(100 - scores, least))
+        comes_to = np.minimum(100 - np.exp(errors + np.median(falls)), target)
+        # The part of falls that lead to the target or beyond.
+        holds = np.searchsorted(falls, math.log(least) - errors, "right") / len(falls)
+        expected = comes_to + holds * (holding - target)
+        return np.where(scores >= target, scores, expected)
 
 
-def _reported(trial: "optuna.trial.FrozenTrial", epoch: int) -> tuple[float, int]:
-    """Score and parameters."""
-    return trial.intermediate_values[epoch], trial.user_attrs["params"]
+def _score(trial: "FrozenTrial", epoch: int) -> float:
+    """As reported; what is no number is the worst."""
+    score = trial.intermediate_values[epoch]
+    return 0.0 if math.isnan(score) else score

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import TrialState
 
 from results.record import BUDGET_CONSTRAINT
-from results.settings import StudySettings
+from results.settings import ObjectiveName, StudySettings
 from search import forest
 from search.forest import CHANCE_ERROR, FEWEST_TRAINED, Experience
 from search.strategy import make_sampler
@@ -104,15 +104,22 @@ def test_of_what_holds_it_looks_for_the_smallest() -> None:
     assert found["smallest"] < 0.7 * found["accuracy"]
 
 
-def test_a_pruned_trial_gets_the_error_it_would_have_had() -> None:
+@pytest.mark.parametrize(("objective", "target"), [("accuracy", 99.4), ("smallest", 98.5)])
+def test_a_pruned_trial_gets_the_error_it_would_have_had(
+    objective: ObjectiveName, target: float
+) -> None:
+    settings = SETTINGS.model_copy(update={"objective": objective, "target": target})
     study = optuna.create_study(direction="maximize")
-    experience = Experience(SETTINGS)
+    experience = Experience(settings)
 
     def tell(state: TrialState, value: float | None, reports: dict[int, float]) -> None:
         trial = study.ask()
         SETTINGS.space.draw(trial)
         for epoch, accuracy in reports.items():
-            trial.report(accuracy, epoch)
+            trial.report(settings.score(accuracy, 1_000), epoch)
+        if value is not None:
+            trial.set_user_attr("sustained", value)
+            value = settings.score(value, 1_000)
         study.tell(trial, value, state=state)
 
     tell(TrialState.COMPLETE, 99.0, {1: 96.0, 2: 98.0})
@@ -126,7 +133,7 @@ def test_a_pruned_trial_gets_the_error_it_would_have_had() -> None:
     _, errors, scores, _ = experience.learnt()
     found = [math.exp(each) for each in errors]
     assert found == pytest.approx([1.0, 2.0, 3.0, 2.5, CHANCE_ERROR / 4, CHANCE_ERROR])
-    assert list(scores[:2]) == [99.0, 98.0]
+    assert list(scores[:2]) == [settings.score(99.0, 1_000), 98.0]
     assert all(each == -math.inf for each in scores[2:])
 
 

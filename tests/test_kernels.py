@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -285,6 +286,47 @@ def test_depthwise_convolution_in_bfloat16_is_that_of_float32_to_its_rounding(
         assert a is not None
         assert b is not None
         assert (a - b.float()).abs().max() <= 0.02 * a.abs().max()
+
+
+@pytest.mark.parametrize("kernel", [(5, 5), (5, 4), (1, 6)])
+@pytest.mark.parametrize("padding", [(0, 0), (2, 0), (1, 3), (4, 5)])
+@pytest.mark.parametrize(("images", "channels"), [(3, 6), (1, 1), (2, 40)])
+def test_own_gradient_of_depthwise_weights_is_exact(
+    images: int, channels: int, padding: tuple[int, int], kernel: tuple[int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.zeros(channels, 1, *kernel, requires_grad=True)
+    x = torch.randn(images, channels, 5, 6, generator=generator).bfloat16()
+    y = F.conv2d(x.float(), weight, padding=padding, groups=channels)
+    gradient = torch.randn(y.shape, generator=generator).bfloat16()
+    (expected,) = torch.autograd.grad(y, weight, gradient.float())
+    out = np.full((*kernel, channels), math.nan, np.float32)
+    maps = [_bits(each) for each in (x, gradient)]
+    kernels.depthwise_gradient(*maps, out, padding)
+    found = torch.from_numpy(out).permute(2, 0, 1).unsqueeze(1)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-5)
+    maps[1][0, 0, 0, 0] = _bits(torch.full((1, 1, 1, 1), math.inf).bfloat16())[0, 0, 0, 0]
+    kernels.depthwise_gradient(*maps, out, padding)
+    assert not np.isfinite(out[..., 0]).all()  # a training that explodes has to be seen
+
+
+def _bits(x: torch.Tensor) -> kernels.Map:
+    """(N, C, H, W) as the bits of (N, H, W, C)."""
+    return x.view(torch.uint16).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def test_five_by_five_depthwise_weights_in_bfloat16_take_the_own_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = []
+    own = kernels.depthwise_gradient
+    monkeypatch.setattr(kernels, "depthwise_gradient", lambda *a: calls.append(own(*a)))
+    for kernel, dtype in ((3, torch.bfloat16), (5, torch.float32), (5, torch.bfloat16)):
+        conv = accelerate(nn.Conv2d(4, 4, kernel, 2, groups=4, bias=False))
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            y = conv(torch.randn(2, 4, 9, 9))
+        y.backward(torch.ones_like(y))
+        assert len(calls) == (kernel == 5 and dtype == torch.bfloat16)
 
 
 # Whole networks

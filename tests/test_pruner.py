@@ -1,5 +1,8 @@
 """When a trial is stopped early."""
 
+import math
+from typing import Any, get_args
+
 import optuna
 import pytest
 
@@ -82,6 +85,76 @@ def halved(objective: ObjectiveName) -> set[int]:
         for params, curve in sizes.items():
             run(params, *curve)
     return {params for params, curve in sizes.items() if run(params, *curve)}
+
+
+def complete(study: optuna.Study, first: float, last: float, **attributes: Any) -> None:
+    """One whose error falls from `first` to `last`."""
+    trial = study.ask()
+    trial.report(first, 1)
+    for name, value in {"sustained": last, "params": 5_000, **attributes}.items():
+        trial.set_user_attr(name, value)
+    study.tell(trial, SMALLEST.score(last, 5_000))
+
+
+SMALLEST = SETTINGS.model_copy(update={"objective": "smallest"})
+
+
+@pytest.fixture
+def smallest() -> optuna.Study:
+    return optuna.create_study(direction="maximize", pruner=HalvingPruner({1}, SMALLEST))
+
+
+def is_stopped(study: optuna.Study, score: float, params: int) -> bool:
+    """Compared with those that are complete; nobody remembers it."""
+    trial = ask_with(study, [score], params)
+    stopped = trial.should_prune()
+    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    return stopped
+
+
+def test_what_a_size_is_worth_counts_as_it_is_likely_to_be_reached(smallest: optuna.Study) -> None:
+    """Errors of 1.2 have to be halved; half of the complete trials did, or one of four."""
+    for last in (99.45, 99.42, 99.0, 98.9):
+        complete(smallest, 98.8, last)
+    assert not is_stopped(smallest, 98.78, 1_000)
+    assert is_stopped(smallest, 98.78, 9_000)
+    for _ in range(4):
+        complete(smallest, 98.8, 98.9)
+    assert is_stopped(smallest, 98.5, 1_000)
+
+
+def test_one_that_broke_down_at_its_end_decides_nothing(smallest: optuna.Study) -> None:
+    for last in (99.5, 99.5, 99.5, 99.5, 99.5, 20.0):
+        complete(smallest, 99.0, last)
+    assert not is_stopped(smallest, 98.9, 2_000)
+
+
+def test_what_has_reached_the_target_promises_its_score(smallest: optuna.Study) -> None:
+    for _ in range(FEWEST_OTHERS):
+        complete(smallest, 99.0, 99.1)
+    assert not is_stopped(smallest, SMALLEST.score(99.5, 9_900), 9_900)
+    assert is_stopped(smallest, 98.9, 9_900)
+
+
+def test_nothing_small_is_stopped_before_there_are_complete_trials(smallest: optuna.Study) -> None:
+    running = [ask_with(smallest, [99.0]) for _ in range(2 * FEWEST_OTHERS)]
+    assert not ask_with(smallest, [10.0]).should_prune()
+    assert running
+
+
+@pytest.mark.parametrize("objective", get_args(ObjectiveName))
+def test_trials_of_other_programs_are_borne(objective: ObjectiveName) -> None:
+    """They may lack every attribute, and report what is no number."""
+    settings = SETTINGS.model_copy(update={"objective": objective})
+    pruner = HalvingPruner({1}, settings)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    for score in (90.0, 91.0, math.nan, 92.0, 93.0):
+        trial = study.ask()
+        trial.report(score, 1)
+        trial.set_user_attr("sustained", "high")
+        study.tell(trial, 95.0)
+    assert is_stopped(study, 10.0, 5_000)
+    assert not is_stopped(study, 99.0, 5_000)
 
 
 def test_what_is_small_and_may_hold_is_not_stopped_for_being_behind() -> None:
