@@ -180,12 +180,14 @@ def picture(found: Sequence[Network]) -> Figure:
                     if ours
                     else each.name.removeprefix("published ").rstrip("*"),
                     (each.params, each.mean),
-                    xytext=(0, 7) if ours else (side * 6, 0),
+                    xytext=(0, 6) if ours else (side * 6, 0),
                     textcoords="offset points",
-                    ha="center" if ours else ("right", "left")[number % 2],
+                    ha="left" if ours else ("right", "left")[number % 2],
                     va="bottom" if ours else "center",
+                    rotation=65 if ours else 0,
+                    rotation_mode="anchor",
                     color=colour,
-                    fontsize=9 if ours else 8,
+                    fontsize=8,
                 )
         axes.axhline(TARGET, color=RED, linewidth=1, linestyle="--", label=f"{TARGET:g}%")
         axes.set(xlabel="trainable parameters", xlim=(0, None))
