@@ -250,7 +250,9 @@ class Experience:
             self._ends.append((epoch, errors.get(epoch, math.log(CHANCE_ERROR))))
         else:
             for epoch, error in errors.items():
-                self._falls.setdefault(epoch, []).append(end - error)
+                # An error of the target may be that of any accuracy above it.
+                if self.settings.objective == "accuracy" or error > log_error(self.settings.target):
+                    self._falls.setdefault(epoch, []).append(end - error)
             self._ends.append((None, end))
         self._scores.append(-math.inf if value is None else value)
         self._rows.append(_row(space, drawn, cost))

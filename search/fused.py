@@ -219,7 +219,10 @@ class _ConvFunction(torch.autograd.Function):
         # for the input's gradient with a stride, for the weights' if they are larger than 3x3.
         is_depthwise = groups == x.shape[1] == len(weight)
         is_slow = is_depthwise and x.dtype == torch.bfloat16 and max(stride) <= 2
-        spread = _spread(gradient, x, weight, stride, padding) if is_slow else gradient
+        has_own = is_slow and max(weight.shape[2:]) > 3
+        spread = gradient
+        if has_own or (is_slow and ctx.needs_input_grad[0]):
+            spread = _spread(gradient, x, weight, stride, padding)
         # Of stride 1 that of the input is a convolution, and faster than what torch takes for it.
         is_convolution = ctx.needs_input_grad[0] and (is_slow or stride == (1, 1))
         if is_convolution:
@@ -230,7 +233,7 @@ class _ConvFunction(torch.autograd.Function):
             of_weight = (slopes.T @ rows).view(weight.shape)
             of_bias = slopes.sum(0) if ctx.biased else None
             return of_x, of_weight, of_bias, None, None, None
-        if is_slow and max(weight.shape[2:]) > 3:
+        if has_own:
             slopes = torch.empty(*weight.shape[2:], groups)
             kernels.depthwise_gradient(_pixels(x), _pixels(spread), slopes.numpy(), padding)
             of_weight = slopes.permute(2, 0, 1).unsqueeze(1)

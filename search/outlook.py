@@ -28,11 +28,10 @@ def is_accuracy(score: float, settings: StudySettings) -> bool:
 
 
 def log_errors(trial: "FrozenTrial", settings: StudySettings) -> dict[int, float]:
-    """By epoch, of a trial with reports; epochs are left out whose score is no accuracy."""
+    """By epoch, of a trial with reports: that of the target where the score is no accuracy."""
     return {
-        epoch: log_error(score)
+        epoch: log_error(score if is_accuracy(score, settings) else settings.target)
         for epoch, score in trial.intermediate_values.items()
-        if is_accuracy(score, settings)
     }
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 FEWEST_OTHERS = 4
-"""With fewer trials to compare with nothing is pruned."""
+"""With fewer trials to compare with nothing is pruned, nor with fewer falls to guess from."""
 
 
 @dataclass
@@ -46,8 +46,8 @@ class HalvingPruner(BasePruner):
     stop what is small, because it learns more slowly. There a trial promises the accuracy that it
     comes to, up to the target, if its error falls from here on by the median factor of complete
     trials; and what its size is worth above the target, times the part of complete trials whose
-    fall would do. Nothing is pruned before some trials are complete. One that has reached the
-    target already promises its score.
+    fall would do. One that has reached the target already promises its score; no other is pruned
+    before a few complete trials have shown a fall from that epoch.
 
     Serves one study, in all threads of a process.
     """
@@ -56,7 +56,6 @@ class HalvingPruner(BasePruner):
         self._settings = settings
         self._settling = Settling()
         self._rungs = {epoch: _Rung() for epoch in epochs}
-        self._complete = 0
         self._lock = threading.Lock()
 
     def prune(self, study: "Study", trial: "FrozenTrial") -> bool:
@@ -75,7 +74,7 @@ class HalvingPruner(BasePruner):
             ]
             if len(rung.scores) + len(here) < FEWEST_OTHERS:
                 return False
-            if self._settings.objective == "smallest" and self._complete < FEWEST_OTHERS:
+            if self._is_to_be_guessed(_score(trial, epoch)) and len(rung.falls) < FEWEST_OTHERS:
                 return False
             here.append(trial)
             scores = np.array([*rung.scores, *(_score(each, epoch) for each in here)])
@@ -85,16 +84,18 @@ class HalvingPruner(BasePruner):
         return bool(promises[-1] < np.median(promises[:-1]))
 
     def _take_in(self, trial: "FrozenTrial") -> None:
-        is_complete = trial.state == TrialState.COMPLETE
-        self._complete += is_complete
         for epoch, rung in self._rungs.items():
             if epoch not in trial.intermediate_values:
                 continue
             score = _score(trial, epoch)
             rung.scores.append(score)
             rung.holding.append(self._score_if_holding(trial))
-            if is_complete and is_accuracy(score, self._settings):
+            if trial.state == TrialState.COMPLETE and self._is_to_be_guessed(score):
                 rung.falls.append(final_log_error(trial, self._settings) - log_error(score))
+
+    def _is_to_be_guessed(self, score: float) -> bool:
+        settings = self._settings
+        return settings.objective == "smallest" and is_accuracy(score, settings)
 
     def _score_if_holding(self, trial: "FrozenTrial") -> float:
         params: Any = trial.user_attrs.get("params")

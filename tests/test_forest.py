@@ -135,6 +135,10 @@ def test_a_pruned_trial_gets_the_error_it_would_have_had(
     assert found == pytest.approx([1.0, 2.0, 3.0, 2.5, CHANCE_ERROR / 4, CHANCE_ERROR])
     assert list(scores[:2]) == [settings.score(99.0, 1_000), 98.0]
     assert all(each == -math.inf for each in scores[2:])
+    if objective == "smallest":  # it had reached the target and is no worse
+        tell(TrialState.PRUNED, None, {1: 98.0, 2: 98.8})
+        experience.look(study)
+        assert math.exp(experience.learnt()[1][-1]) <= 1.5 + 1e-9
 
 
 def test_of_many_trials_the_best_and_the_latest_are_learnt_from(
