@@ -284,6 +284,23 @@ def test_the_smallest_is_confirmed_first_when_it_is_what_is_sought() -> None:
         assert [each.number for each in chosen] == [first]
 
 
+def test_near_misses_of_the_smallest_are_confirmed_too() -> None:
+    trials = [
+        record(0, 9_000, 99.6),
+        record(1, 3_000, 99.4),
+        record(2, 2_900, 99.39),  # hardly smaller: no step
+        record(3, 2_700, 99.3),
+        record(4, 2_600, 99.35),
+        record(5, 2_300, 99.25),
+        record(6, 2_000, 99.2),  # too far off to be lifted
+    ]
+    sought = settings(objective="smallest")
+    assert [each.number for each in finalists(trials, sought, 4)] == [1, 4, 5, 0]
+    # If none holds, they are those of the most accurate.
+    assert [each.number for each in finalists(trials[2:6], sought, 3)] == [2, 4, 5]
+    assert [each.number for each in finalists(trials, settings(), 3)] == [0, 1, 2]
+
+
 def test_a_budget_too_tight_for_the_space_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 500"):
         SearchSpace.for_budget(499)
