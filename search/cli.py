@@ -112,9 +112,9 @@ if TYPE_CHECKING:
     type=click.IntRange(min=0),
     default=3,
     show_default=True,
-    help="How many are confirmed on the test images at the end: the most accurate, the smallest that "
-    "holds, then the next best. With --objective smallest: the smallest that holds, then smaller ones "
-    "just below the target, which all training images may lift over it. 0: none.",
+    help="How many are confirmed on the test images at the end: the most accurate, the smallest "
+    "that holds, then the next best. With --objective smallest: the smallest that holds, then "
+    "smaller ones just below the target, which all training images may lift over it. 0: none.",
 )
 @click.option(
     "--confirm-seeds",
