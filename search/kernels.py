@@ -30,6 +30,9 @@ _TILE = 512
 _FLUSH = 64
 """Tiles that are added up in float32 before the sums go to float64."""
 
+_VECTOR = 16
+"""Float32 numbers that the widest processors take at once (AVX-512)."""
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -310,27 +313,64 @@ def max_pool(x: Map, y: Map, size: int, stride: int) -> None:
 @_compiled
 def max_pool_gradient(x: Map, y: Map, gradient: Map, out: Map, size: int, stride: int) -> None:
     """The gradient of x: that of a window goes to its first maximum."""
-    images, height, width, channels = y.shape
-    sums = np.empty(x.shape[1:], np.float32)
-    left = np.empty(channels, np.float32)
-    for n in range(images):
+    sums = np.empty((x.shape[1], x.shape[2] * x.shape[3]), np.float32)
+    for n in range(len(x)):
         sums[:] = 0
-        for i in range(height):
-            for j in range(width):
-                highest, slope = y[n, i, j], gradient[n, i, j]
-                for c in range(channels):
-                    left[c] = _widen(slope[c])
-                for r in range(size):
-                    for s in range(size):
-                        source = x[n, i * stride + r, j * stride + s]
-                        target = sums[i * stride + r, j * stride + s]
-                        for c in range(channels):
-                            smaller = _widen(source[c]) < _widen(highest[c])
-                            target[c] += np.float32(0) if smaller else left[c]
-                            left[c] = left[c] if smaller else np.float32(0)
+        if x.shape[3] < _VECTOR:
+            _add_by_places(x[n], y[n], gradient[n], sums, size, stride)
+        else:
+            _add_by_windows(x[n], y[n], gradient[n], sums, size, stride)
         flat, outs = sums.reshape(-1), out[n].reshape(-1)
         for k in range(len(flat)):
             outs[k] = _narrow(flat[k], outs)
+
+
+@_compiled
+def _add_by_windows(x: Map, y: Map, gradient: Map, sums: Floats, size: int, stride: int) -> None:
+    """The gradient of one image to the rows of `sums`, (H, W * C)."""
+    height, width, channels = y.shape
+    left = np.empty(channels, np.float32)
+    for i in range(height):
+        for j in range(width):
+            highest, slope = y[i, j], gradient[i, j]
+            for c in range(channels):
+                left[c] = _widen(slope[c])
+            for r in range(size):
+                for s in range(size):
+                    source = x[i * stride + r, j * stride + s]
+                    target = sums[i * stride + r, (j * stride + s) * channels :][:channels]
+                    for c in range(channels):
+                        smaller = _widen(source[c]) < _widen(highest[c])
+                        target[c] += np.float32(0) if smaller else left[c]
+                        left[c] = left[c] if smaller else np.float32(0)
+
+
+@_compiled
+def _add_by_places(x: Map, y: Map, gradient: Map, sums: Floats, size: int, stride: int) -> None:
+    """The same for few channels, which fill no vector: what the windows of a row have in one place
+    is laid side by side first."""
+    height, width, channels = y.shape
+    place = np.empty(width * channels, x.dtype)
+    left, given = np.empty(len(place), np.float32), np.empty(len(place), np.float32)
+    for i in range(height):
+        highest, slope = y[i].reshape(-1), gradient[i].reshape(-1)
+        for k in range(len(place)):
+            left[k] = _widen(slope[k])
+        for r in range(size):
+            source, target = x[i * stride + r].reshape(-1), sums[i * stride + r]
+            for s in range(size):
+                for j in range(width):
+                    start, side = (j * stride + s) * channels, j * channels
+                    for c in range(channels):
+                        place[side + c] = source[start + c]
+                for k in range(len(place)):
+                    smaller = _widen(place[k]) < _widen(highest[k])
+                    given[k] = np.float32(0) if smaller else left[k]
+                    left[k] = left[k] if smaller else np.float32(0)
+                for j in range(width):
+                    start, side = (j * stride + s) * channels, j * channels
+                    for c in range(channels):
+                        target[start + c] += given[side + c]
 
 
 @_compiled

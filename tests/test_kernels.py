@@ -227,8 +227,9 @@ def test_max_pool_is_that_of_torch(shape: tuple[int, ...], size: int, stride: in
     _assert_close(nn.Sequential(nn.MaxPool2d(size, stride)), _input(shape), 1e-6)
 
 
-def test_max_pool_in_bfloat16_with_ties_is_that_of_torch() -> None:
-    x = torch.randint(0, 3, (4, 8, 12, 12)).to(torch.bfloat16)
+@pytest.mark.parametrize("channels", [8, 16])
+def test_max_pool_in_bfloat16_with_ties_is_that_of_torch(channels: int) -> None:
+    x = torch.randint(0, 3, (4, channels, 12, 12)).to(torch.bfloat16)
     _assert_close(nn.Sequential(nn.MaxPool2d(3, 3)), x, 0)
 
 
