@@ -131,7 +131,7 @@ def published(runs: Iterable[dict[str, Any]]) -> list[Network]:
 
 def networks() -> list[Network]:
     """All of them, the smallest first."""
-    folders = [each for each in (RESULTS / "networks").iterdir() if each.is_dir()]
+    folders = [each for each in (RESULTS / "networks").glob("[!.]*") if each.is_dir()]
     ours = [found for each in folders if (found := exported(each))]
     theirs = published(json.loads((RESULTS / "replay" / "runs.json").read_text()))
     return sorted((*ours, *theirs), key=lambda each: (each.params, each.name))
