@@ -5,17 +5,19 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from results.errors import NasSearchError
+from results.intervals import standard_error
 from results.record import Confirmation, TrialRecord
 from results.settings import StudySettings
+from results.splits import SPLITS
 
 Choice = Literal["best", "smallest"]
 
 STEP = 0.9
 """Each near miss has at most this part of the parameters of the one before."""
 
-LIFT = 0.15
-"""Points of accuracy by which a near miss may be below the target on validation images: what the
-confirmation adds, which trains on a fifth more images (0.02 to 0.14 in results/README.md)."""
+CLEAR = 2.0
+"""Standard errors by which a near miss may be below the target: closer, the validation images
+can't tell it from the target."""
 
 
 def complete(records: list[TrialRecord]) -> list[TrialRecord]:
@@ -43,13 +45,15 @@ def finalists(records: list[TrialRecord], settings: StudySettings, count: int) -
     """What is worth a confirmation, the likeliest answer first.
 
     With the objective "accuracy": the most accurate, the smallest that holds the target, then the
-    best by value. With "smallest": the smallest that holds, its near misses, then the same.
+    best by value. With "smallest": the smallest that holds (if none does, the most accurate), a
+    near miss of it, the most accurate, more near misses, then the best by value.
     """
     best, small = most_accurate(records), smallest_holding(records, settings.target)
     answers = [best, small]
     if settings.objective == "smallest":
         first = small or best
-        answers = [first, *_near_misses(records, first, settings.target), best]
+        misses = list(_near_misses(records, first, settings))
+        answers = [first, *misses[:1], best, *misses[1:]]
     by_value = sorted(
         complete(records), key=lambda each: (-(each.value or 0), each.params, each.number)
     )
@@ -61,10 +65,11 @@ def finalists(records: list[TrialRecord], settings: StudySettings, count: int) -
 
 
 def _near_misses(
-    records: list[TrialRecord], above: TrialRecord | None, target: float
+    records: list[TrialRecord], above: TrialRecord | None, settings: StudySettings
 ) -> Iterator[TrialRecord]:
-    """Down the front in steps: what training on all images may lift over the target."""
-    near = [each for each in complete(records) if each.sustained >= target - LIFT]
+    """Down the front in steps: what may hold the target when it is trained on all images."""
+    noise = CLEAR * standard_error(settings.target, SPLITS[settings.dataset].validation)
+    near = [each for each in complete(records) if each.sustained >= settings.target - noise]
     while above is not None:
         smaller = [each for each in near if each.params <= STEP * above.params]
         above = max(smaller, key=merit, default=None)

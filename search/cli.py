@@ -113,8 +113,9 @@ if TYPE_CHECKING:
     default=3,
     show_default=True,
     help="How many are confirmed on the test images at the end: the most accurate, the smallest "
-    "that holds, then the next best. With --objective smallest: the smallest that holds, then "
-    "smaller ones just below the target, which all training images may lift over it. 0: none.",
+    "that holds, then the next best. With --objective smallest: the smallest that holds, a smaller "
+    "one so near the target that validation images can't tell it from there, the most accurate, "
+    "more of these smaller ones, then the next best. 0: none.",
 )
 @click.option(
     "--confirm-seeds",

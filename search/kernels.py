@@ -5,7 +5,8 @@ What follows a convolution, pooling, a gradient of depthwise convolutions, the m
 Feature maps come flat, channels last: element i belongs to channel i % C. They hold float32, or
 bfloat16 as its bits in uint16; arithmetic is float32. With 8 to 32 channels a loop over channels is
 too short for vector instructions, so maps are worked through in tiles of many pixels, and what
-belongs to a channel is repeated along the tile.
+belongs to a channel is repeated along the tile. Pooling, whose windows are in the way, does so with
+few channels alone.
 
 Every function is a single thread's work without a global state. NaN and infinity propagate.
 """
@@ -312,7 +313,8 @@ def max_pool(x: Map, y: Map, size: int, stride: int) -> None:
 
 @_compiled
 def max_pool_gradient(x: Map, y: Map, gradient: Map, out: Map, size: int, stride: int) -> None:
-    """The gradient of x: that of a window goes to its first maximum."""
+    """The gradient of x: that of a window goes to its first maximum, of one with NaN to its first
+    element."""
     sums = np.empty((x.shape[1], x.shape[2] * x.shape[3]), np.float32)
     for n in range(len(x)):
         sums[:] = 0

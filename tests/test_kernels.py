@@ -220,24 +220,40 @@ def test_evaluation_drops_nothing() -> None:
 
 # Pooling
 
+BOTH_WAYS = [kernels._VECTOR - 1, kernels._VECTOR]
+"""Channels: the gradient is worked through in another way for each."""
 
-@pytest.mark.parametrize("shape", [(3, 8, 6, 6), (2, 1, 7, 5), (2, 17, 9, 4), (1, 12, 2, 2)])
+
+@pytest.mark.parametrize("shape", [(3, 8, 6, 6), (2, 1, 7, 5), (2, kernels._VECTOR + 1, 9, 4)])
 @pytest.mark.parametrize(("size", "stride"), [(2, 2), (2, 1), (2, 3)])
 def test_max_pool_is_that_of_torch(shape: tuple[int, ...], size: int, stride: int) -> None:
     _assert_close(nn.Sequential(nn.MaxPool2d(size, stride)), _input(shape), 1e-6)
 
 
-@pytest.mark.parametrize("channels", [8, 16])
+@pytest.mark.parametrize("channels", BOTH_WAYS)
 def test_max_pool_in_bfloat16_with_ties_is_that_of_torch(channels: int) -> None:
     x = torch.randint(0, 3, (4, channels, 12, 12)).to(torch.bfloat16)
     _assert_close(nn.Sequential(nn.MaxPool2d(3, 3)), x, 0)
 
 
-def test_max_pool_keeps_nan() -> None:
-    x = _input((1, 3, 4, 4))
+@pytest.mark.parametrize("channels", BOTH_WAYS)
+def test_overlapping_max_pool_with_ties_is_that_of_torch(channels: int) -> None:
+    x = torch.randint(0, 3, (4, channels, 11, 11)).float()
+    _assert_close(nn.Sequential(nn.MaxPool2d(3, 2)), x, 1e-6)
+
+
+@pytest.mark.parametrize("channels", BOTH_WAYS)
+def test_max_pool_keeps_nan(channels: int) -> None:
+    x = _input((1, channels, 4, 4))
     x[0, 1, 1, 0] = math.nan
-    y = accelerate(nn.Sequential(nn.MaxPool2d(2)))(x)
+    y = accelerate(nn.Sequential(nn.MaxPool2d(2)))(x.requires_grad_())
     assert y.isnan().nonzero().tolist() == [[0, 1, 0, 0]]
+    slopes = torch.zeros_like(y)
+    slopes[0, 1, 0, 0], slopes[0, 2, 1, 1] = 1.0, math.nan
+    y.backward(slopes)
+    assert x.grad is not None
+    assert x.grad.isfinite().logical_and(x.grad != 0).nonzero()[:, 1].tolist() == [1]
+    assert x.grad.isnan().nonzero()[:, 1].tolist() == [2]
 
 
 # Convolutions

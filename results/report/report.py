@@ -27,7 +27,7 @@ WORDS = (
     ("seed", "the start of all chance in a training; another seed is another try."),
     ("confirmed", "trained again from several seeds and measured on the test images."),
     ("front", "the networks that no smaller one is as accurate as (Pareto front)."),
-    ("finalists", "the best by validation images: they are trained again to be confirmed."),
+    ("finalists", "chosen by validation images: they are trained again to be confirmed."),
     ("pruned, stopped early", "ended before the last epoch, as others were better by then."),
     ("diverged", "ended before the last epoch, as the training broke down."),
 )
