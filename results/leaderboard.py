@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from results.markdown import count, table
 from results.record import Confirmation, TrialRecord
-from results.selection import complete, confirmed, most_accurate, smallest_holding
+from results.selection import (
+    complete,
+    confirmed,
+    most_accurate,
+    smallest_confirmed,
+    smallest_holding,
+)
 from results.settings import StudySettings
 from results.splits import SPLITS
-
-FEWEST_SEEDS = 2
-"""A single run is no evidence, so it confirms nothing."""
 
 SHOWN = 10
 """Trials in the table of the best by validation."""
@@ -51,23 +54,17 @@ def answer(
 ) -> str:
     """What holds the target, in a sentence."""
     target = f"{settings.target:g}%"
-    held = [
-        number
-        for number, each in runs.items()
-        if all(run.sustained >= settings.target for run in each)
-    ]
-    confirmed_ones = [number for number in held if len(runs[number]) >= FEWEST_SEEDS]
-    if confirmed_ones:
-        number = min(confirmed_ones, key=lambda each: (trials[each].params, each))
+    held = smallest_confirmed(trials, runs, settings.target)
+    if held:
         picked = f"; of {len(runs)} finalists it is the smallest that does" if len(runs) > 1 else ""
         return (
-            f"Confirmed: trial {number} with {trials[number].params:,} parameters holds {target} "
-            f"on test images, from each of {len(runs[number])} seeds{picked}."
+            f"Confirmed: trial {held.number} with {held.params:,} parameters holds {target} "
+            f"on test images, from each of {len(runs[held.number])} seeds{picked}."
         )
     smallest = smallest_holding(trials, settings.target)
     if smallest:
         so_far = "no finalist held it from every seed on test images"
-        if held:
+        if any(len(each) == 1 and each[0].sustained >= settings.target for each in runs.values()):
             so_far = "one seed held it on test images, which is too few to confirm it"
         elif not runs:
             so_far = "not confirmed yet"

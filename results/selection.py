@@ -1,7 +1,7 @@
 """Which trials of a study are the answer: chosen on validation accuracy alone."""
 
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from results.errors import NasSearchError
@@ -14,6 +14,9 @@ Choice = Literal["best", "smallest"]
 
 STEP = 0.9
 """Each near miss has at most this part of the parameters of the one before."""
+
+FEWEST_SEEDS = 2
+"""A single run is no evidence, so it confirms nothing."""
 
 CLEAR = 2.0
 """Standard errors by which a near miss may be below the target: closer, the validation images
@@ -39,6 +42,18 @@ def smallest_holding(records: list[TrialRecord], target: float) -> TrialRecord |
     """Fewest parameters among those that hold the target; of equals the most accurate."""
     holding = [each for each in complete(records) if each.sustained >= target]
     return min(holding, key=lambda each: (each.params, -each.sustained, each.number), default=None)
+
+
+def smallest_confirmed(
+    records: Sequence[TrialRecord], runs: Mapping[int, Sequence[Confirmation]], target: float
+) -> TrialRecord | None:
+    """Fewest parameters among those that held the target on test images from every seed."""
+    held = [
+        records[number]
+        for number, each in runs.items()
+        if len(each) >= FEWEST_SEEDS and all(run.sustained >= target for run in each)
+    ]
+    return min(held, key=lambda each: (each.params, each.number), default=None)
 
 
 def finalists(records: list[TrialRecord], settings: StudySettings, count: int) -> list[TrialRecord]:
@@ -116,7 +131,8 @@ def choose(trials: list[TrialRecord], settings: StudySettings, choice: Choice | 
         record = smallest_holding(trials, settings.target)
         if record is None:
             raise NasSearchError(
-                f"no trial holds {settings.target}% yet: let the search go on, or use --best"
+                f"no trial holds {settings.target}% on validation images yet: let the search go "
+                f"on, or use --best, or --trial with the number of one that did when confirmed"
             )
         return record
     if choice >= len(trials):

@@ -16,6 +16,7 @@ import pytest
 
 from results.errors import NasSearchError
 from results.record import TrialRecord
+from results.report.advice import goal
 from results.report.answer import answer_table, headline, smallness, state
 from results.report.digits import (
     TestDigits,
@@ -224,6 +225,20 @@ def test_a_search_that_goes_on_is_said_to() -> None:
 )
 def test_how_small_it_can_get_is_answered(found: Findings, said: str) -> None:
     assert said in smallness(found)
+
+
+def test_a_confirmed_near_miss_is_the_smallest() -> None:
+    near = [trained(0, [99.35] * 15)]
+    held = findings(near, [confirmed(0, [99.45, 99.41])])
+    assert "99.4% on test images" in smallness(held)
+    assert "has 5,760 parameters (trial 0)" in smallness(held)
+    assert "--max-params 5760" in goal(held)
+    assert "held on test images" in goal(held)
+    # From every seed, and not from one alone.
+    for accuracies in ([99.45, 99.39], [99.45]):
+        missed = findings(near, [confirmed(0, accuracies)])
+        assert "none of its networks held" in smallness(missed)
+        assert goal(missed) == ""
 
 
 def test_without_a_picture_nothing_is_said_of_its_dots() -> None:

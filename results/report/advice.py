@@ -103,16 +103,19 @@ def seeds(found: Findings) -> str:
 
 def goal(found: Findings) -> str:
     """A tighter goal, if the present one is reached."""
-    if found.smallest is None or found.smallest.params <= SMALLEST_BUDGET:
+    holding = [each for each in (found.smallest, found.smallest_confirmed) if each]
+    smallest = min(holding, key=lambda each: each.params, default=None)
+    if smallest is None or smallest.params <= SMALLEST_BUDGET:
         return ""
-    params, target = found.smallest.params, found.settings.target
+    params, target = smallest.params, found.settings.target
+    images = "validation" if smallest is found.smallest else "test"
     tighter = f"a tighter budget (`--max-params {params}`)"
     if found.settings.objective == "accuracy":
         tighter = f"for size (`--objective smallest`), or with {tighter}"
     else:
         tighter = f"with {tighter}"
     return (
-        f"Search {tighter}: {target:g}% is held on validation images with {params:,} parameters, "
+        f"Search {tighter}: {target:g}% is held on {images} images with {params:,} parameters, "
         f"so fewer may do."
     )
 
@@ -122,7 +125,7 @@ def target(found: Findings) -> str:
     best, wanted = found.best, found.settings.target
     if best is None or found.settings.dataset != "mnist" or len(found.complete) < FEWEST_COMPLETE:
         return ""
-    if best.sustained >= wanted - _noise(found):
+    if found.smallest_confirmed or best.sustained >= wanted - _noise(found):
         return ""
     within = math.floor(10 * best.sustained) / 10
     return (
@@ -136,7 +139,13 @@ def target(found: Findings) -> str:
 def budget(found: Findings) -> str:
     """A wider budget, if the target is missed by the largest and size clearly pays."""
     best, worth = found.best, doubling(found)
-    if best is None or found.smallest is not None or worth is None or worth.high >= 1:
+    if (
+        best is None
+        or found.smallest
+        or found.smallest_confirmed
+        or worth is None
+        or worth.high >= 1
+    ):
         return ""
     limit = found.settings.max_params
     if best.params < NEAR_BUDGET * limit:

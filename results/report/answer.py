@@ -25,7 +25,9 @@ def state(found: Findings) -> str:
         )
     if found.best and not found.smallest:
         short = found.settings.target - found.best.sustained
-        said.append(f"The most accurate is {short:.2f} points short of the target.")
+        said.append(
+            f"The most accurate is {short:.2f} points short of the target on validation images."
+        )
     if found.complete and not found.runs:
         said.append("Nothing has been confirmed on test images yet.")
     return " ".join(said)
@@ -36,6 +38,13 @@ def smallness(found: Findings) -> str:
     target = f"{found.settings.target:g}%"
     if found.best is None:
         return "No network has been trained to its end, so this search does not say yet."
+    held = found.smallest_confirmed
+    if held and (found.smallest is None or held.params < found.smallest.params):
+        return (
+            f"The smallest network that held {target} on test images, from every seed of its "
+            f"confirmation, has {held.params:,} parameters (trial {held.number}); on "
+            f"validation images it sustained {held.sustained:.2f}%."
+        )
     if found.smallest is None:
         return (
             f"This search does not say: none of its networks held {target} on validation images. "

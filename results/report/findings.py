@@ -53,6 +53,10 @@ class Findings:
         return selection.smallest_holding(self.records, self.settings.target)
 
     @cached_property
+    def smallest_confirmed(self) -> TrialRecord | None:
+        return selection.smallest_confirmed(self.records, self.runs, self.settings.target)
+
+    @cached_property
     def finalists(self) -> list[TrialRecord]:
         """The confirmed trials, smallest first; while there are none, who would be."""
         confirmed = [self.records[number] for number in self.runs]

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 from results.charts.leaders import leaders_chart
 from results.charts.seeds import seeds_chart
-from results.leaderboard import FEWEST_SEEDS
 from results.leaders import COLUMNS, Candidate, Leader, leaders, rows, trained_again
 from results.markdown import capital, count, mean_sd, table
 from results.record import Confirmation, TrialRecord
@@ -15,6 +14,7 @@ from results.report.configuration import basics, ingredient_table
 from results.report.finalist import layers
 from results.report.pictures import Pictures
 from results.report.report import Report, made_with
+from results.selection import FEWEST_SEEDS
 from results.settings import StudySettings
 from results.splits import SPLITS
 
