@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 CONFIDENCE = 0.95
 
+CLEAR = 2
+"""Standard errors that a difference has to exceed to be called one."""
+
 UNLIKE = 0.8
 """Of variances that are alike this share is smaller than what is called larger than the others."""
 

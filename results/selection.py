@@ -1,11 +1,12 @@
-"""Which trials of a study are the answer: chosen on validation accuracy alone."""
+"""Which trials of a study are the answer: chosen on validation accuracy alone, but for which of the
+confirmed ones held on test images."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from results.errors import NasSearchError
-from results.intervals import standard_error
+from results.intervals import CLEAR, standard_error
 from results.record import Confirmation, TrialRecord
 from results.settings import StudySettings
 from results.splits import SPLITS
@@ -17,10 +18,6 @@ STEP = 0.9
 
 FEWEST_SEEDS = 2
 """A single run is no evidence, so it confirms nothing."""
-
-CLEAR = 2.0
-"""Standard errors by which a near miss may be below the target: closer, the validation images
-can't tell it from the target."""
 
 
 def complete(records: list[TrialRecord]) -> list[TrialRecord]:
@@ -79,12 +76,17 @@ def finalists(records: list[TrialRecord], settings: StudySettings, count: int) -
     return list(chosen.values())[:count]
 
 
+def target_noise(settings: StudySettings) -> float:
+    """Points from the target within which validation accuracies can't be told from it."""
+    return CLEAR * standard_error(settings.target, SPLITS[settings.dataset].validation)
+
+
 def _near_misses(
     records: list[TrialRecord], above: TrialRecord | None, settings: StudySettings
 ) -> Iterator[TrialRecord]:
     """Down the front in steps: what may hold the target when it is trained on all images."""
-    noise = CLEAR * standard_error(settings.target, SPLITS[settings.dataset].validation)
-    near = [each for each in complete(records) if each.sustained >= settings.target - noise]
+    least = settings.target - target_noise(settings)
+    near = [each for each in complete(records) if each.sustained >= least]
     while above is not None:
         smaller = [each for each in near if each.params <= STEP * above.params]
         above = max(smaller, key=merit, default=None)

@@ -9,8 +9,9 @@ from results.markdown import count
 from results.record import TrialRecord
 from results.report.course import improvements
 from results.report.findings import Findings
-from results.report.fit import CLEAR, still_rising
+from results.report.fit import still_rising
 from results.report.mattered import doubling
+from results.selection import target_noise
 from results.splits import SPLITS
 from space.search_space import SMALLEST_BUDGET, Choice, FloatRange, IntRange
 
@@ -39,9 +40,9 @@ def advice(found: Findings) -> list[str]:
 def images(found: Findings) -> str:
     """More images, if the study had the sample and missed its target or can't tell."""
     best, dataset, target = found.best, found.settings.dataset, found.settings.target
-    if best is None or dataset == "mnist" or best.sustained > target + _noise(found):
+    if best is None or dataset == "mnist" or best.sustained > target + target_noise(found.settings):
         return ""
-    if best.sustained < target - _noise(found):
+    if best.sustained < target - target_noise(found.settings):
         whole = SPLITS["mnist"]
         return (
             f"Search all of MNIST (`--dataset mnist`): the best is {target - best.sustained:.2f} "
@@ -125,7 +126,7 @@ def target(found: Findings) -> str:
     best, wanted = found.best, found.settings.target
     if best is None or found.settings.dataset != "mnist" or len(found.complete) < FEWEST_COMPLETE:
         return ""
-    if found.smallest_confirmed or best.sustained >= wanted - _noise(found):
+    if found.smallest_confirmed or best.sustained >= wanted - target_noise(found.settings):
         return ""
     within = math.floor(10 * best.sustained) / 10
     return (
@@ -219,11 +220,6 @@ def edges(found: Findings) -> Iterator[str]:
             f"Widen the range of {choice_words(name)}: {both} of {of} leading trials lie at its "
             f"{end} end, {level_words(name, value)}, against {others} (`space/search_space.py`)."
         )
-
-
-def _noise(found: Findings) -> float:
-    """Points from the target within which validation accuracies can't be told from it."""
-    return CLEAR * standard_error(found.settings.target, found.split.validation)
 
 
 def _leading(found: Findings) -> list[TrialRecord]:

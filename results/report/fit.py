@@ -3,13 +3,10 @@
 import math
 from collections.abc import Sequence
 
-from results.intervals import standard_error
+from results.intervals import CLEAR, standard_error
 from results.markdown import count
 from results.record import TrialRecord
 from results.report.findings import Findings
-
-CLEAR = 2
-"""Standard errors that a difference has to exceed to be called one."""
 
 
 def fit(found: Findings) -> str:
