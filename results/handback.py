@@ -1,10 +1,14 @@
-"""Hands a trial back: its parameters wait to be run again, as it was not trained to its end."""
+"""Hands a trial back: its parameters wait to be run again, as it was not trained to its end.
+
+It keeps its turn, before all that was queued or drawn after it, so a study that was cut off goes on
+as if it had not been.
+"""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from results.ledger import at_once
-from results.record import KNOWN_KEY, Given
+from results.record import KNOWN_KEY, TURN_KEY, Given, turn_of
 from results.storage import settings_of
 
 if TYPE_CHECKING:
@@ -61,7 +65,12 @@ def _again(study: "optuna.Study", trial: "FrozenTrial", *, blamed: bool) -> "Fro
     if not is_known or attempt > MOST_ATTEMPTS or _was_handed_back(study, trial.number):
         return None
     kept = {key: trial.user_attrs[key] for key in (QUEUED_BY, KNOWN_KEY) if key in trial.user_attrs}
-    attributes = {"retry_of": trial.number, "attempt": attempt, **kept}
+    attributes = {
+        "retry_of": trial.number,
+        "attempt": attempt,
+        TURN_KEY: turn_of(trial),
+        **kept,
+    }
     return create_trial(
         state=TrialState.WAITING,
         system_attrs={"fixed_params": params},

@@ -30,6 +30,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from results import rows
 from results.database import Database, StorageFault
 from results.pulse import Pulse
+from results.record import turn_of
 
 if TYPE_CHECKING:
     import optuna
@@ -338,6 +339,8 @@ class Ledger(_CachedStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
+        """By number; where only unfinished ones are asked for by turn, as Optuna takes the first of
+        those that wait."""
         with self._guard:
             if time.monotonic() - self._last_read > READ_SECONDS:
                 self._read()
@@ -346,9 +349,10 @@ class Ledger(_CachedStorage):
             elif any(state in states for state in TrialState if state.is_finished()):
                 trials = [trial for trial in self._trials if trial.state in states]
             else:  # no need to look at all the finished ones
-                numbers = sorted(self._numbers[each] for each in (*self._begun, *self._foreign))
+                numbers = (self._numbers[each] for each in (*self._begun, *self._foreign))
                 unfinished = (self._trials[number] for number in numbers)
                 trials = [trial for trial in unfinished if trial.state in states]
+                trials.sort(key=lambda trial: (turn_of(trial), trial.number))
         return copy.deepcopy(trials) if deepcopy else trials
 
     def record_heartbeat(self, trial_id: int) -> None:

@@ -125,6 +125,12 @@ class TrialRecord:
         )
 
 
+def turn_of(trial: "optuna.trial.FrozenTrial | optuna.Trial") -> int:
+    """The place of a trial in the order of its study: its number, or that of the trial that was cut
+    off and that it begins again."""
+    return int(trial.user_attrs.get(TURN_KEY, trial.number))
+
+
 def drawn_attributes(configuration: Configuration, footprint: Footprint) -> dict[str, Any]:
     """The attributes a trial has as soon as it has drawn its configuration."""
     return {
@@ -140,6 +146,9 @@ def drawn_attributes(configuration: Configuration, footprint: Footprint) -> dict
 
 KNOWN_KEY = "known"
 """The trial attribute with the name of the baseline that it is, if it is one."""
+
+TURN_KEY = "turn"
+"""See `turn_of`."""
 
 
 @dataclass(frozen=True)

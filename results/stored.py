@@ -68,6 +68,7 @@ class StoredTrial(_Stored):
     reason: StrictStr = ""
     seed: Count = 0
     attempt: Count = 1
+    turn: Count = 0
     duplicate_of: Count = 0
     given: _StoredGiven | None = None
     kept_in: StrictStr = ""

@@ -22,6 +22,7 @@ from results.record import (
     finite,
     time_attributes,
     trained_attributes,
+    turn_of,
 )
 from results.versions import device_name, versions
 from results.whereabouts import FOLDER_KEY, KEPT_IN
@@ -252,7 +253,7 @@ class SearchObjective(Objective):
         return configuration, cost.params
 
     def _seed(self, trial: "optuna.Trial") -> int:
-        return derived_seed(self._plan.seed, trial.number)
+        return derived_seed(self._plan.seed, turn_of(trial))
 
     def _trained_before(
         self, trial: "optuna.Trial", configuration: Configuration

@@ -4,7 +4,7 @@ import bisect
 import threading
 from typing import TYPE_CHECKING
 
-from results.record import State, TrialRecord
+from results.record import State, TrialRecord, turn_of
 from search.settling import Settling
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ class Register:
         self._settling = Settling()
         self._lock = threading.Lock()
         self._states: list[State] = []
+        self._turns: list[int] = []
         self._trained: list[int] = []
+        """Turns, in order."""
         self._unfinished: list[int] = []
         self._by_configuration: dict[tuple[object, object], TrialRecord] = {}
 
@@ -39,19 +41,20 @@ class Register:
             return len(self._trained), running
 
     def is_surplus(self, number: int, trials: int) -> bool:
-        """Whether trials with a lower number fill all the places that `--trials` gives.
+        """Whether trials whose turn is earlier fill all the places that `--trials` gives.
 
-        A trained trial has a place, and a running or waiting one may yet. Numbers are given out in
-        order and never twice, so of any number of workers on any number of machines exactly the
-        first `trials` trained ones go ahead, without a lock.
+        A trained trial has a place, and a running or waiting one may yet. Turns are numbers, which
+        are given out in order, and a trial that is begun again has that of the one that was cut
+        off: so of any number of workers on any number of machines exactly the first `trials`
+        trained ones go ahead, without a lock.
         """
         with self._lock:
             self._look()
-            taken = bisect.bisect_left(self._trained, number)
-            taken += sum(
-                each < number and self._states[each] in ("running", "waiting")
-                for each in self._unfinished
-            )
+            turn = self._turns[number]
+            taken = bisect.bisect_left(self._trained, turn)
+            # A set: one that is being handed back waits already while it still runs.
+            unfinished = {self._turns[each] for each in self._unfinished}
+            taken += sum(each < turn for each in unfinished)
             return taken >= trials
 
     def trained_before(self, number: int, configuration: "Configuration") -> TrialRecord | None:
@@ -64,14 +67,15 @@ class Register:
 
     def _look(self) -> None:
         ended, unfinished = self._settling.split(self._study.get_trials(deepcopy=False))
-        looked_at = sorted((*ended, *unfinished), key=lambda trial: trial.number)
-        for record in map(TrialRecord.from_trial, looked_at):
+        for trial in sorted((*ended, *unfinished), key=lambda trial: trial.number):
+            record = TrialRecord.from_trial(trial)
             self._states[record.number : record.number + 1] = [record.state]
+            self._turns[record.number : record.number + 1] = [turn_of(trial)]
         self._unfinished = [trial.number for trial in unfinished]
         for record in map(TrialRecord.from_trial, ended):
             if not record.was_trained:
                 continue
-            bisect.insort(self._trained, record.number)
+            bisect.insort(self._trained, self._turns[record.number])
             ids = (record.attributes.get("architecture_id"), record.attributes.get("recipe_id"))
             first = self._by_configuration.get(ids)
             if record.history and (first is None or record.number < first.number):

@@ -26,7 +26,7 @@ from search.data import DataSource, Digits, Examples
 from search.events import Event, Finished
 from search.lane import make_lane
 from search.objective import SearchObjective, TrialError
-from search.plan import Plan
+from search.plan import Plan, derived_seed
 from search.progress import describe
 from search.register import Register
 from search.strategy import make_pruner, make_sampler
@@ -207,6 +207,7 @@ def test_full_disk_ends_the_run_and_hands_the_trial_back(bench: Bench) -> None:
     again = records(bench.study)[-1]
     assert again.state == "complete"
     assert again.attributes["retry_of"] == 0
+    assert again.attributes["seed"] == derived_seed(bench.plan.seed, 0), "as if nothing had been"
 
 
 def test_a_bucket_that_fails_ends_the_run_and_hands_the_trial_back(

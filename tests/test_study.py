@@ -142,6 +142,34 @@ def test_places_go_to_the_lowest_numbers(study: optuna.Study) -> None:
     assert not register.is_surplus(late.number, trials=4)
 
 
+def test_a_trial_that_is_begun_again_keeps_its_turn(study: optuna.Study) -> None:
+    queued = list(BASELINES.values())[:4]
+    for params in queued:
+        study.enqueue_trial(params)
+
+    def queued_as(trial: optuna.Trial) -> int:
+        return queued.index(study.trials[trial.number].system_attrs["fixed_params"])
+
+    first, second = study.ask(), study.ask()
+    for trial in (second, first):
+        end_and_hand_back(study, trial.number, blamed=False)
+    again = study.ask()
+    assert (again.number, queued_as(again)) == (5, 0)
+    end_and_hand_back(study, again.number, blamed=False)
+    asked = [study.ask() for _ in range(4)]
+    assert [queued_as(trial) for trial in asked] == [0, 1, 2, 3]
+    register = Register(study)
+    surplus = [register.is_surplus(trial.number, trials=2) for trial in asked]
+    assert surplus == [False, False, True, True]
+
+
+def test_a_trial_that_is_being_handed_back_takes_one_place(study: optuna.Study) -> None:
+    study.enqueue_trial(BASELINES["1.3"])
+    first, second = study.ask(), study.ask()
+    hand_back(study, study.trials[first.number])
+    assert not Register(study).is_surplus(second.number, trials=2)
+
+
 def test_trials_of_dead_processes_are_handed_back_and_of_living_ones_left(
     study: optuna.Study,
 ) -> None:
@@ -157,7 +185,7 @@ def test_trials_of_dead_processes_are_handed_back_and_of_living_ones_left(
     assert states == [TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING]
     again = study.ask()
     assert {name: each.suggest(again, name) for name, each in space.dimensions.items()} == params
-    assert again.user_attrs == {"retry_of": dead.number, "attempt": 1}
+    assert again.user_attrs == {"retry_of": dead.number, "attempt": 1, "turn": dead.number}
 
 
 def test_trials_of_other_machines_are_left_to_their_heartbeat(study: optuna.Study) -> None:
