@@ -20,6 +20,9 @@ from tests.postgres import postgres_url as postgres_url
 # Tests run side by side, a process each: more threads would only get in each other's way.
 torch.set_num_threads(1)
 
+# Under nohup it is ignored, by the commands that tests start too: what they do about it is tested.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 # People explore new examples at every run; CI judges a change, not the luck of the draw.
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
