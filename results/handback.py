@@ -1,7 +1,8 @@
 """Hands a trial back: its parameters wait to be run again, as it was not trained to its end.
 
-It keeps its turn, before all that was queued or drawn after it, so a study that was cut off goes on
-as if it had not been.
+It keeps its turn, before all that was queued or drawn after it, and with it its seed. Only what may
+have ended its process, or took too much memory, goes behind the others, so that they are trained
+whatever comes of it.
 """
 
 from contextlib import suppress
@@ -22,17 +23,25 @@ QUEUED_BY = "queued_by"
 """The trial attribute that names the process that wanted it trained."""
 
 
-def hand_back(study: "optuna.Study", trial: "FrozenTrial") -> None:
-    """Queues the parameters of a trial of this process again, which then has to end it."""
-    again = _again(study, trial, blamed=False)
-    if again is not None:
-        study.add_trial(again)
+def hand_back(study: "optuna.Study", number: int, *, behind: bool = False) -> None:
+    """Queues the parameters of a trial of this process again, which then has to end it.
+
+    `behind`: what waits already. The study is kept in a ledger.
+    """
+
+    def add() -> None:
+        trial = study.get_trials(deepcopy=False)[number]
+        if again := _again(study, trial, behind=behind):
+            study.add_trial(again)
+
+    at_once(study, add)  # else another process that takes this one for dead could do it too
 
 
 def end_and_hand_back(study: "optuna.Study", number: int, *, blamed: bool) -> None:
     """Ends a running trial whose process is gone and queues its parameters again: both or neither.
 
-    `blamed`: it may be what ended its process. Of any number of callers one ends it.
+    `blamed`: it may be what ended its process, so it goes behind what waits already. Of any number
+    of callers one ends it.
     """
     from optuna.exceptions import UpdateFinishedTrialError
     from optuna.trial import TrialState
@@ -40,7 +49,7 @@ def end_and_hand_back(study: "optuna.Study", number: int, *, blamed: bool) -> No
     def end() -> None:
         trial = study.get_trials(deepcopy=False)[number]
         if trial.state == TrialState.RUNNING:
-            again = _again(study, trial, blamed=blamed)
+            again = _again(study, trial, behind=blamed, blamed=blamed)
             study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             if again is not None:
                 study.add_trial(again)
@@ -49,7 +58,9 @@ def end_and_hand_back(study: "optuna.Study", number: int, *, blamed: bool) -> No
         at_once(study, end)
 
 
-def _again(study: "optuna.Study", trial: "FrozenTrial", *, blamed: bool) -> "FrozenTrial | None":
+def _again(
+    study: "optuna.Study", trial: "FrozenTrial", *, behind: bool, blamed: bool = False
+) -> "FrozenTrial | None":
     """A waiting trial with the parameters of this one, and nothing else of it.
 
     None if they are not known: those from the queue are known before they are drawn, others only
@@ -65,12 +76,9 @@ def _again(study: "optuna.Study", trial: "FrozenTrial", *, blamed: bool) -> "Fro
     if not is_known or attempt > MOST_ATTEMPTS or _was_handed_back(study, trial.number):
         return None
     kept = {key: trial.user_attrs[key] for key in (QUEUED_BY, KNOWN_KEY) if key in trial.user_attrs}
-    attributes = {
-        "retry_of": trial.number,
-        "attempt": attempt,
-        TURN_KEY: turn_of(trial),
-        **kept,
-    }
+    attributes = {"retry_of": trial.number, "attempt": attempt, **kept}
+    if not behind:
+        attributes[TURN_KEY] = turn_of(trial)
     return create_trial(
         state=TrialState.WAITING,
         system_attrs={"fixed_params": params},

@@ -339,8 +339,8 @@ class Ledger(_CachedStorage):
         deepcopy: bool = True,
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """By number; where only unfinished ones are asked for by turn, as Optuna takes the first of
-        those that wait."""
+        """By number. If all `states` are unfinished ones, by turn: Optuna begins the first that
+        waits."""
         with self._guard:
             if time.monotonic() - self._last_read > READ_SECONDS:
                 self._read()

@@ -125,12 +125,6 @@ class TrialRecord:
         )
 
 
-def turn_of(trial: "optuna.trial.FrozenTrial | optuna.Trial") -> int:
-    """The place of a trial in the order of its study: its number, or that of the trial that was cut
-    off and that it begins again."""
-    return int(trial.user_attrs.get(TURN_KEY, trial.number))
-
-
 def drawn_attributes(configuration: Configuration, footprint: Footprint) -> dict[str, Any]:
     """The attributes a trial has as soon as it has drawn its configuration."""
     return {
@@ -148,7 +142,14 @@ KNOWN_KEY = "known"
 """The trial attribute with the name of the baseline that it is, if it is one."""
 
 TURN_KEY = "turn"
-"""See `turn_of`."""
+"""The trial attribute with the turn of one that begins another again which was cut off."""
+
+
+def turn_of(trial: "optuna.trial.FrozenTrial | optuna.Trial") -> int:
+    """When it is a trial's turn, and what its seed is made of: its number, or the turn of the trial
+    that it begins again."""
+    turn: int = trial.user_attrs.get(TURN_KEY, trial.number)
+    return turn
 
 
 @dataclass(frozen=True)

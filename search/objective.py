@@ -88,7 +88,7 @@ class Objective(ABC):
             with self._context.places.training():
                 ended = self._evaluate(trial, configuration, params)
         except OutOfMemory as error:
-            self._hand_back(trial)
+            hand_back(self._study, trial.number, behind=True)
             self._tell(CutOff(trial.number, reason=str(error)))
             raise
         except UpdateFinishedTrialError:  # taken for dead by another process, which queued it again
@@ -97,7 +97,7 @@ class Objective(ABC):
         except (StorageInternalError, AcceleratorError):  # nothing can be recorded, or trained, now
             raise
         except OSError:  # not the trial's fault: a full disk, say
-            self._hand_back(trial)
+            hand_back(self._study, trial.number)
             raise
         except Exception as error:
             message = _one_line(error)
@@ -207,9 +207,6 @@ class Objective(ABC):
         for name, value in attributes.items():
             trial.set_user_attr(name, value)
 
-    def _hand_back(self, trial: "optuna.Trial") -> None:
-        hand_back(self._study, self._study.get_trials(deepcopy=False)[trial.number])
-
     def _epochs(self, run: TrainingRun) -> Iterator[Epoch]:
         """Trains, measuring the time; the seconds of an epoch are the run's own."""
         metrics = iter(run)
@@ -248,7 +245,7 @@ class SearchObjective(Objective):
             self._set(trial, time_attributes(self._lap()))
             raise TrialPruned(f"{cost.params} parameters are over the budget")
         if self._register.is_surplus(trial.number, self._plan.trials):
-            self._hand_back(trial)
+            hand_back(self._study, trial.number)
             raise Surplus
         return configuration, cost.params
 

@@ -1,6 +1,5 @@
 """What a search asks of the trials before: how many there are, and whether one is new."""
 
-import bisect
 import threading
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,7 @@ class Register:
         self._lock = threading.Lock()
         self._states: list[State] = []
         self._turns: list[int] = []
-        self._trained: list[int] = []
-        """Turns, in order."""
+        self._trained = 0
         self._unfinished: list[int] = []
         self._by_configuration: dict[tuple[object, object], TrialRecord] = {}
 
@@ -38,24 +36,22 @@ class Register:
         with self._lock:
             self._look()
             running = sum(self._states[number] == "running" for number in self._unfinished)
-            return len(self._trained), running
+            return self._trained, running
 
     def is_surplus(self, number: int, trials: int) -> bool:
-        """Whether trials whose turn is earlier fill all the places that `--trials` gives.
+        """Whether others fill all the places that `--trials` gives.
 
-        A trained trial has a place, and a running or waiting one may yet. Turns are numbers, which
-        are given out in order, and a trial that is begun again has that of the one that was cut
-        off: so of any number of workers on any number of machines exactly the first `trials`
-        trained ones go ahead, without a lock.
+        A trained trial has a place, and a running or waiting one whose turn is earlier may yet.
+        Turns are given out in order, and what is begun again takes that of what was cut off, which
+        is then nobody else's: so any number of workers on any number of machines train exactly
+        `trials`, without a lock.
         """
         with self._lock:
             self._look()
-            turn = self._turns[number]
-            taken = bisect.bisect_left(self._trained, turn)
             # A set: one that is being handed back waits already while it still runs.
             unfinished = {self._turns[each] for each in self._unfinished}
-            taken += sum(each < turn for each in unfinished)
-            return taken >= trials
+            earlier = sum(each < self._turns[number] for each in unfinished)
+            return self._trained + earlier >= trials
 
     def trained_before(self, number: int, configuration: "Configuration") -> TrialRecord | None:
         """The first trained trial of this configuration, if its number is lower."""
@@ -75,7 +71,7 @@ class Register:
         for record in map(TrialRecord.from_trial, ended):
             if not record.was_trained:
                 continue
-            bisect.insort(self._trained, self._turns[record.number])
+            self._trained += 1
             ids = (record.attributes.get("architecture_id"), record.attributes.get("recipe_id"))
             first = self._by_configuration.get(ids)
             if record.history and (first is None or record.number < first.number):

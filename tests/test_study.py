@@ -130,7 +130,7 @@ def study(tmp_path: Path) -> optuna.Study:
     return made
 
 
-def test_places_go_to_the_lowest_numbers(study: optuna.Study) -> None:
+def test_places_go_to_the_earliest_turns(study: optuna.Study) -> None:
     for state in (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED):
         value = 1.0 if state == TrialState.COMPLETE else None
         study.add_trial(create_trial(state=state, value=value))
@@ -166,8 +166,30 @@ def test_a_trial_that_is_begun_again_keeps_its_turn(study: optuna.Study) -> None
 def test_a_trial_that_is_being_handed_back_takes_one_place(study: optuna.Study) -> None:
     study.enqueue_trial(BASELINES["1.3"])
     first, second = study.ask(), study.ask()
-    hand_back(study, study.trials[first.number])
+    hand_back(study, first.number)
     assert not Register(study).is_surplus(second.number, trials=2)
+
+
+def test_what_may_have_ended_its_process_goes_behind_the_others(study: optuna.Study) -> None:
+    for params in list(BASELINES.values())[:3]:
+        study.enqueue_trial(params)
+    blamed, memory = study.ask(), study.ask()
+    end_and_hand_back(study, blamed.number, blamed=True)
+    hand_back(study, memory.number, behind=True)
+    assert [study.ask().number for _ in range(3)] == [2, 3, 4]
+
+
+def test_no_more_are_trained_when_fewer_are_asked_for_than_had_begun(study: optuna.Study) -> None:
+    for params in list(BASELINES.values())[:4]:
+        study.enqueue_trial(params)
+    asked = [study.ask() for _ in range(4)]
+    for trial in asked[:2]:
+        end_and_hand_back(study, trial.number, blamed=False)
+    for trial in asked[2:]:
+        study.tell(trial, 1.0)
+    again = [study.ask() for _ in range(2)]
+    register = Register(study)
+    assert [register.is_surplus(trial.number, trials=3) for trial in again] == [False, True]
 
 
 def test_trials_of_dead_processes_are_handed_back_and_of_living_ones_left(
@@ -271,7 +293,7 @@ def test_a_trial_is_handed_back_once_whoever_ends_it(study: optuna.Study) -> Non
     study.enqueue_trial(BASELINES["1.3"])
     study.enqueue_trial(BASELINES["plain-wide"])
     by_itself, by_others = study.ask(), study.ask()
-    hand_back(study, study.trials[by_itself.number])  # and its process is gone before it ends it
+    hand_back(study, by_itself.number)  # and its process is gone before it ends it
     for _ in range(2):
         for trial in (by_itself, by_others):
             end_and_hand_back(study, trial.number, blamed=True)
@@ -379,7 +401,7 @@ def test_baselines_are_queued_once_also_after_an_interruption(
 def test_a_baseline_that_is_handed_back_is_still_known(tmp_path: Path) -> None:
     study = OneStudy(tmp_path).open()
     first = study.ask()
-    hand_back(study, study.trials[first.number])
+    hand_back(study, first.number)
     assert study.trials[first.number].user_attrs["known"] == "separable-unpadded of width 39"
     (again,) = [each for each in study.trials if each.user_attrs.get("retry_of") == first.number]
     assert again.user_attrs["known"] == "separable-unpadded of width 39"
