@@ -64,11 +64,10 @@ class Bench:
             **{"epochs": 2, "sustain": 2, **changes},
         )
         self.plan = make_plan(Plan, study="bench", settings=self.settings, out=out, trials=50)
-        self.study = optuna.create_study(
-            direction="maximize",
-            sampler=make_sampler("random", 0, self.settings),
-            pruner=make_pruner("none", self.settings),
-        )
+        storage = open_storage(default_url(out), create=True)
+        self.study = with_ledger(optuna.create_study(storage=storage, direction="maximize"))
+        self.study.sampler = make_sampler("random", 0, self.settings)
+        self.study.pruner = make_pruner("none", self.settings)
         self.study.set_user_attr("folder", "bench")
         self.study.set_user_attr("settings", self.settings.model_dump(mode="json"))
         self.told: list[Event] = []
