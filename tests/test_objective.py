@@ -64,7 +64,9 @@ class Bench:
             **{"epochs": 2, "sustain": 2, **changes},
         )
         self.plan = make_plan(Plan, study="bench", settings=self.settings, out=out, trials=50)
-        storage = open_storage(default_url(out), create=True)
+        beside = out.with_name(f"{out.name}-storage")
+        beside.mkdir()
+        storage = open_storage(default_url(beside), create=True)
         self.study = with_ledger(optuna.create_study(storage=storage, direction="maximize"))
         self.study.sampler = make_sampler("random", 0, self.settings)
         self.study.pruner = make_pruner("none", self.settings)
