@@ -39,7 +39,7 @@ from results.errors import NasSearchError
 from results.handback import MOST_ATTEMPTS
 from results.ledger import Ledger, database_of, refresh, with_ledger
 from results.markdown import count
-from results.record import TrialRecord, records
+from results.record import TURN_KEY, TrialRecord, records, turn_of
 from results.storage import default_url, load_study, open_storage
 from results.store import Folder
 from results.versions import device_name, versions
@@ -299,6 +299,10 @@ def _faults(
         wanted = queued or trial.params
         if any(wanted[name] != drawn for name, drawn in later.parameters.items()):
             return [f"was cut off, and run again with other parameters as trial {later.number}"]
+        is_blamed = later.attributes["attempt"] > record.attributes.get("attempt", 1)
+        turn = later.attributes.get(TURN_KEY)
+        if turn != (None if is_blamed else turn_of(trial)):
+            return [f"was cut off, and run again out of its turn as trial {later.number}"]
     if record.was_trained:
         epochs = [each.epoch for each in record.history]
         if not epochs or epochs != list(range(1, len(epochs) + 1)):

@@ -59,6 +59,7 @@ def _change(statement: str) -> Callable[[Path, sqlalchemy.Connection], None]:
         (_change("UPDATE trials SET state = 'RUNNING' WHERE number = 0"), "is still running"),
         (_change("DELETE FROM trials WHERE number = 1"), "have gaps"),
         (_change("DELETE FROM trial_user_attributes WHERE key = 'retry_of'"), "not queued again"),
+        (_change("DELETE FROM trial_user_attributes WHERE key = 'turn'"), "out of its turn"),
         (_change("DELETE FROM trial_intermediate_values"), "reports of other epochs"),
     ],
 )
