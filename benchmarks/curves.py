@@ -94,6 +94,12 @@ def write_curves(path: Path, curves: Iterable[Curve]) -> None:
     pd.DataFrame(rows).to_csv(path, index=False)
 
 
+def read_numbered(path: Path) -> list[Curve]:
+    """Of one file, with the numbers that they have there; none if there is no file."""
+    rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+    return [_curve(row["trial"], row) for row in rows]
+
+
 def read_curves(*paths: Path) -> list[Curve]:
     """Of several files, which have to have the same epochs and parameters. Raises ValueError.
 

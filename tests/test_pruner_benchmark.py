@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -110,3 +111,19 @@ def test_too_few_curves_are_told(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "of 1 curves" in done.stderr
+
+
+def test_short_curves_go_on_where_they_were_cut_off(tmp_path: Path) -> None:
+    """What a number leads to does not depend on what was recorded before."""
+
+    def record(file: Path, curves: int) -> list[Curve]:
+        command = [sys.executable, ROOT / "benchmarks" / "short_curves.py", file]
+        given = ("--dataset", "mnist-sample", "--training-images", "300", "--epochs", "2")
+        sizes = ("--validation-images", "200", "--curves", str(curves))
+        subprocess.run([*command, *given, *sizes], check=True, capture_output=True)
+        return [replace(each, seconds=0) for each in read_curves(file)]
+
+    first = record(tmp_path / "a.csv", 1)
+    assert record(tmp_path / "a.csv", 2) == record(tmp_path / "b.csv", 2) != first
+    assert first[0].params < 4_000
+    assert len(first[0].accuracies) == 2

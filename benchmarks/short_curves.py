@@ -1,0 +1,120 @@
+"""Learning curves on a part of MNIST: many more of them for the same time.
+
+    python benchmarks/short_curves.py --curves 100 --processes 2 benchmarks/curves-short.csv
+
+Draws configurations at random, passes over what is over the budget, trains each from its own seed
+on the same part of the training images to the last epoch, and measures it after each on other
+training images. The file is that of `curves.py`; its rows are in the order of their numbers, which
+decide configuration and training. It is written after each training, and a run that was cut off
+goes on.
+
+Where a full curve can be had, it says more: here an epoch has fewer steps, so the first ones are
+nearer to the beginning, and accuracies lie lower and further apart.
+"""
+
+import argparse
+import multiprocessing
+import sys
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import optuna
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # of this checkout, installed or not
+
+from benchmarks.curves import CHANCE, Curve, read_numbered, write_curves
+from search import data
+from search.data import DatasetName, Examples, stratified_split
+from search.device import prepare_thread
+from search.plan import Precision, derived_seed
+from search.train import TrainingRun
+from space import SearchSpace, footprint
+
+_PARTS: list[Examples] = []
+"""Training and validation images of a process: not sent with each of its tasks."""
+
+
+def _load(
+    dataset: DatasetName, data_dir: Path | None, training_images: int, validation_images: int
+) -> None:
+    digits = data.find(dataset, data_dir, warn=print).load()
+    _PARTS[:] = (
+        part_of(digits.train, training_images),
+        part_of(digits.validation, validation_images),
+    )
+
+
+def part_of(examples: Examples, size: int) -> Examples:
+    """So many of them, each class in its share, always the same."""
+    labels = examples.labels[examples.indices].numpy()
+    _, chosen = stratified_split(labels, size, data.SPLIT_SEED)
+    return Examples(examples.images, examples.labels, examples.indices[chosen])
+
+
+def drawn(space: SearchSpace, number: int) -> optuna.Trial:
+    """The first random draw under the budget that this number leads to."""
+    sampler = optuna.samplers.RandomSampler(seed=derived_seed("short curve", number))
+    study = optuna.create_study(sampler=sampler)
+    while True:
+        trial = study.ask()
+        if footprint(space.sample(trial).architecture).params < space.max_params:
+            return trial
+
+
+def record(number: int, space: SearchSpace, epochs: int, precision: Precision) -> Curve:
+    """Trains what this number leads to, on the images of `_PARTS`."""
+    prepare_thread("cpu")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    trial = drawn(space, number)
+    configuration = space.sample(optuna.trial.FixedTrial(trial.params))
+    cost = footprint(configuration.architecture)
+    seed = derived_seed("short curve", number)
+    run = TrainingRun(configuration, *_PARTS, epochs=epochs, seed=seed, precision=precision)
+    metrics = list(run)
+    accuracies = [each.accuracy for each in metrics if each.is_finite]
+    seconds = sum(each.train_seconds + each.evaluation_seconds for each in metrics)
+    return Curve(
+        number=number,
+        params=cost.params,
+        macs=cost.macs,
+        seconds=seconds / len(metrics),
+        accuracies=(*accuracies, *[CHANCE] * (epochs - len(accuracies))),
+        drawn=trial.params,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Records learning curves on a part of MNIST.")
+    parser.add_argument("file", type=Path, help="written, or gone on with")
+    parser.add_argument("--curves", type=int, default=100)
+    parser.add_argument("--training-images", type=int, default=12_500)
+    parser.add_argument("--validation-images", type=int, default=5_000)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--max-params", type=int, default=4_000, help="parameter budget")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--processes", type=int, default=1, help="of one thread each")
+    parser.add_argument("--dataset", choices=get_args(DatasetName), default="mnist")
+    parser.add_argument("--data-dir", type=Path)
+    options = parser.parse_args()
+    space = SearchSpace.for_budget(options.max_params)
+    done = {each.number: each for each in read_numbered(options.file)}
+    missing = [number for number in range(options.curves) if number not in done]
+    make = partial(record, space=space, epochs=options.epochs, precision=options.precision)
+    parts = (options.training_images, options.validation_images)
+    loading = (options.dataset, options.data_dir, *parts)
+    with multiprocessing.get_context("spawn").Pool(options.processes, _load, loading) as pool:
+        for curve in pool.imap_unordered(make, missing):
+            done[curve.number] = curve
+            unfinished = options.file.with_suffix(".unfinished")
+            write_curves(unfinished, [done[number] for number in sorted(done)])
+            unfinished.replace(options.file)
+            sys.stderr.write(
+                f"[{len(done)}/{options.curves}] {curve.number}: {curve.params:,} parameters, "
+                f"{curve.accuracies[-1]:.2f}% after {options.epochs} epochs, "
+                f"{curve.seconds:.1f} s each\n"
+            )
+
+
+if __name__ == "__main__":
+    main()
