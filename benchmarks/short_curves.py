@@ -6,7 +6,8 @@ Draws configurations at random, passes over what is over the budget, trains each
 on the same part of the training images to the last epoch, and measures it after each on other
 training images. The file is that of `curves.py`; its rows are in the order of their numbers, which
 decide configuration and training. It is written after each training, and a run that was cut off
-goes on.
+goes on. `--like` trains what was recorded before, to see whether such curves rank configurations as
+full ones do.
 
 Where a full curve can be had, it says more: here an epoch has fewer steps, so the first ones are
 nearer to the beginning, and accuracies lie lower and further apart.
@@ -17,7 +18,7 @@ import multiprocessing
 import sys
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import optuna
 
@@ -52,22 +53,23 @@ def part_of(examples: Examples, size: int) -> Examples:
     return Examples(examples.images, examples.labels, examples.indices[chosen])
 
 
-def drawn(space: SearchSpace, number: int) -> optuna.Trial:
-    """The first random draw under the budget that this number leads to."""
+def drawn(space: SearchSpace, number: int) -> dict[str, Any]:
+    """The parameters of the first random draw under the budget that this number leads to."""
     sampler = optuna.samplers.RandomSampler(seed=derived_seed("short curve", number))
     study = optuna.create_study(sampler=sampler)
     while True:
         trial = study.ask()
         if footprint(space.sample(trial).architecture).params < space.max_params:
-            return trial
+            return trial.params
 
 
-def record(number: int, space: SearchSpace, epochs: int, precision: Precision) -> Curve:
-    """Trains what this number leads to, on the images of `_PARTS`."""
+def record(
+    task: tuple[int, dict[str, Any]], space: SearchSpace, epochs: int, precision: Precision
+) -> Curve:
+    """Trains a number's parameters, on the images of `_PARTS`."""
     prepare_thread("cpu")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    trial = drawn(space, number)
-    configuration = space.sample(optuna.trial.FixedTrial(trial.params))
+    number, params = task
+    configuration = space.sample(optuna.trial.FixedTrial(params))
     cost = footprint(configuration.architecture)
     seed = derived_seed("short curve", number)
     run = TrainingRun(configuration, *_PARTS, epochs=epochs, seed=seed, precision=precision)
@@ -80,7 +82,7 @@ def record(number: int, space: SearchSpace, epochs: int, precision: Precision) -
         macs=cost.macs,
         seconds=seconds / len(metrics),
         accuracies=(*accuracies, *[CHANCE] * (epochs - len(accuracies))),
-        drawn=trial.params,
+        drawn=params,
     )
 
 
@@ -88,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Records learning curves on a part of MNIST.")
     parser.add_argument("file", type=Path, help="written, or gone on with")
     parser.add_argument("--curves", type=int, default=100)
+    parser.add_argument("--like", type=Path, help="train what was recorded there, draw nothing")
     parser.add_argument("--training-images", type=int, default=12_500)
     parser.add_argument("--validation-images", type=int, default=5_000)
     parser.add_argument("--epochs", type=int, default=15)
@@ -97,9 +100,14 @@ def main() -> None:
     parser.add_argument("--dataset", choices=get_args(DatasetName), default="mnist")
     parser.add_argument("--data-dir", type=Path)
     options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = SearchSpace.for_budget(options.max_params)
     done = {each.number: each for each in read_numbered(options.file)}
-    missing = [number for number in range(options.curves) if number not in done]
+    if options.like:
+        wanted = {each.number: each.drawn for each in read_numbered(options.like)}
+    else:
+        wanted = {number: drawn(space, number) for number in range(options.curves)}
+    missing = [each for each in wanted.items() if each[0] not in done]
     make = partial(record, space=space, epochs=options.epochs, precision=options.precision)
     parts = (options.training_images, options.validation_images)
     loading = (options.dataset, options.data_dir, *parts)
@@ -110,7 +118,7 @@ def main() -> None:
             write_curves(unfinished, [done[number] for number in sorted(done)])
             unfinished.replace(options.file)
             sys.stderr.write(
-                f"[{len(done)}/{options.curves}] {curve.number}: {curve.params:,} parameters, "
+                f"[{len(done)}/{len(wanted)}] {curve.number}: {curve.params:,} parameters, "
                 f"{curve.accuracies[-1]:.2f}% after {options.epochs} epochs, "
                 f"{curve.seconds:.1f} s each\n"
             )

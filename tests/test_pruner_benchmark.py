@@ -116,14 +116,17 @@ def test_too_few_curves_are_told(tmp_path: Path) -> None:
 def test_short_curves_go_on_where_they_were_cut_off(tmp_path: Path) -> None:
     """What a number leads to does not depend on what was recorded before."""
 
-    def record(file: Path, curves: int) -> list[Curve]:
+    def record(file: Path, *what: str | Path) -> list[Curve]:
         command = [sys.executable, ROOT / "benchmarks" / "short_curves.py", file]
         given = ("--dataset", "mnist-sample", "--training-images", "300", "--epochs", "2")
-        sizes = ("--validation-images", "200", "--curves", str(curves))
-        subprocess.run([*command, *given, *sizes], check=True, capture_output=True)
+        sizes = ("--validation-images", "200")
+        subprocess.run([*command, *given, *sizes, *what], check=True, capture_output=True)
         return [replace(each, seconds=0) for each in read_curves(file)]
 
-    first = record(tmp_path / "a.csv", 1)
-    assert record(tmp_path / "a.csv", 2) == record(tmp_path / "b.csv", 2) != first
+    first = record(tmp_path / "a.csv", "--curves", "1")
+    both = record(tmp_path / "a.csv", "--curves", "2")
+    assert record(tmp_path / "b.csv", "--curves", "2") == both != first
+    like = record(tmp_path / "c.csv", "--like", tmp_path / "a.csv")
+    assert [each.drawn for each in like] == [each.drawn for each in both]
     assert first[0].params < 4_000
     assert len(first[0].accuracies) == 2
