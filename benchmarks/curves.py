@@ -12,7 +12,7 @@ search meets.
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # of this checkout, installed or not
 
+from results.atomic import write_atomically
 from results.errors import NasSearchError
 from results.record import TrialRecord, records
 from results.storage import settings_of
@@ -71,9 +72,14 @@ def curve_of(record: TrialRecord, epochs: int) -> Curve:
         params=record.params,
         macs=record.macs,
         seconds=seconds / len(history),
-        accuracies=(*accuracies, *[CHANCE] * (epochs - len(accuracies))),
+        accuracies=to_the_end(accuracies, epochs),
         drawn=record.parameters,
     )
+
+
+def to_the_end(accuracies: Sequence[float], epochs: int) -> tuple[float, ...]:
+    """The accuracies of a training, with that of chance for epochs that it did not reach."""
+    return (*accuracies, *[CHANCE] * (epochs - len(accuracies)))
 
 
 def write_curves(path: Path, curves: Iterable[Curve]) -> None:
@@ -91,7 +97,7 @@ def write_curves(path: Path, curves: Iterable[Curve]) -> None:
         }
         for each in curves
     ]
-    pd.DataFrame(rows).to_csv(path, index=False)
+    write_atomically(path, pd.DataFrame(rows).to_csv(index=False).encode())
 
 
 def read_numbered(path: Path) -> list[Curve]:

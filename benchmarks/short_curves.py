@@ -16,6 +16,7 @@ nearer to the beginning, and accuracies lie lower and further apart.
 import argparse
 import multiprocessing
 import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -24,7 +25,7 @@ import optuna
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # of this checkout, installed or not
 
-from benchmarks.curves import CHANCE, Curve, read_numbered, write_curves
+from benchmarks.curves import Curve, read_numbered, to_the_end, write_curves
 from search import data
 from search.data import DatasetName, Examples, stratified_split
 from search.device import prepare_thread
@@ -81,14 +82,14 @@ def record(
         params=cost.params,
         macs=cost.macs,
         seconds=seconds / len(metrics),
-        accuracies=(*accuracies, *[CHANCE] * (epochs - len(accuracies))),
+        accuracies=to_the_end(accuracies, epochs),
         drawn=params,
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Records learning curves on a part of MNIST.")
-    parser.add_argument("file", type=Path, help="written, or gone on with")
+    parser.add_argument("file", type=Path, help="written, or gone on with, by the same options")
     parser.add_argument("--curves", type=int, default=100)
     parser.add_argument("--like", type=Path, help="train what was recorded there, draw nothing")
     parser.add_argument("--training-images", type=int, default=12_500)
@@ -111,12 +112,12 @@ def main() -> None:
     make = partial(record, space=space, epochs=options.epochs, precision=options.precision)
     parts = (options.training_images, options.validation_images)
     loading = (options.dataset, options.data_dir, *parts)
-    with multiprocessing.get_context("spawn").Pool(options.processes, _load, loading) as pool:
-        for curve in pool.imap_unordered(make, missing):
+    spawned = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.processes, spawned, _load, loading) as pool:
+        for trained in as_completed([pool.submit(make, each) for each in missing]):
+            curve = trained.result()
             done[curve.number] = curve
-            unfinished = options.file.with_suffix(".unfinished")
-            write_curves(unfinished, [done[number] for number in sorted(done)])
-            unfinished.replace(options.file)
+            write_curves(options.file, [done[number] for number in sorted(done)])
             sys.stderr.write(
                 f"[{len(done)}/{len(wanted)}] {curve.number}: {curve.params:,} parameters, "
                 f"{curve.accuracies[-1]:.2f}% after {options.epochs} epochs, "
