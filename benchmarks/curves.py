@@ -5,9 +5,8 @@
     python benchmarks/curves.py --study curves --out runs benchmarks/curves-mnist.csv
 
 The file has a row a trial: its number in the study, its parameters as drawn, what its network
-costs, and its validation accuracy after each epoch, in percent. A training that diverged has the
-accuracy of chance in the epochs that it did not reach, and stays: what explodes is part of what a
-search meets.
+costs, and its validation accuracy after each epoch, in percent. A training that diverged stays,
+with 0 from the epoch on in which it did: what explodes is part of what a search meets.
 """
 
 import argparse
@@ -25,11 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # of this checkout, installe
 from results.atomic import write_atomically
 from results.errors import NasSearchError
 from results.record import TrialRecord, records
+from results.settings import StudySettings
 from results.storage import settings_of
 from search.options import open_study
-
-CHANCE = 10.0
-"""Percent."""
 
 _EPOCH = "epoch"
 _DRAWN = "param"
@@ -39,53 +36,66 @@ _DRAWN = "param"
 class Curve:
     """A configuration that was trained as long as it can be.
 
-    `number` among its like; `params` and `macs` of its network; `seconds` of one epoch, measured;
-    `accuracies` after each epoch in percent; `drawn`: the parameters of the search space.
+    `number` among its like; `images` that it was trained on, in words, and `max_params`, the budget
+    that it was drawn under: the same for all that are compared. `params` and `macs` of its network;
+    `seconds` of one epoch, measured; `accuracies` after each epoch in percent; `drawn`: the
+    parameters of the search space.
     """
 
     number: int
+    images: str
+    max_params: int
     params: int
     macs: int
     seconds: float
     accuracies: tuple[float, ...]
     drawn: dict[str, Any]
 
+    @property
+    def epochs(self) -> int:
+        """That were trained: all of them, or up to the one in which it diverged."""
+        return len(self.accuracies) - max(self.accuracies.count(0.0) - 1, 0)
+
 
 def curves_of(study: optuna.Study) -> list[Curve]:
     """Of all trained trials. Raises NasSearchError if one was stopped early."""
-    epochs = settings_of(study).epochs
+    settings = settings_of(study)
     trained = [each for each in records(study) if each.was_trained]
     if stopped := [each for each in trained if each.was_stopped]:
         raise NasSearchError(
             f"{stopped[0].title} was stopped early: record curves with --pruner none"
         )
-    return [curve_of(each, epochs) for each in trained if each.history]
+    return [curve_of(each, settings) for each in trained if each.history]
 
 
-def curve_of(record: TrialRecord, epochs: int) -> Curve:
-    """What a trial tells."""
+def curve_of(record: TrialRecord, settings: StudySettings) -> Curve:
+    """What a trial of a study with these settings tells."""
     history = record.history
-    accuracies = [each.accuracy for each in history if each.loss is not None]
+    accuracies = [each.accuracy for each in history]
     seconds = sum(each.train_seconds + each.evaluation_seconds for each in history)
     return Curve(
         number=record.number,
+        images=settings.dataset,
+        max_params=settings.max_params,
         params=record.params,
         macs=record.macs,
         seconds=seconds / len(history),
-        accuracies=to_the_end(accuracies, epochs),
+        accuracies=to_the_end(accuracies, settings.epochs),
         drawn=record.parameters,
     )
 
 
 def to_the_end(accuracies: Sequence[float], epochs: int) -> tuple[float, ...]:
-    """The accuracies of a training, with that of chance for epochs that it did not reach."""
-    return (*accuracies, *[CHANCE] * (epochs - len(accuracies)))
+    """The accuracies of a training, with 0 for epochs that it did not reach as it diverged."""
+    return (*accuracies, *[0.0] * (epochs - len(accuracies)))
 
 
 def write_curves(path: Path, curves: Iterable[Curve]) -> None:
     rows = [
         {
             "trial": each.number,
+            "images": each.images,
+            "max_params": each.max_params,
             "params": each.params,
             "macs": each.macs,
             "epoch_seconds": round(each.seconds, 2),
@@ -107,21 +117,31 @@ def read_numbered(path: Path) -> list[Curve]:
 
 
 def read_curves(*paths: Path) -> list[Curve]:
-    """Of several files, which have to have the same epochs and parameters. Raises ValueError.
+    """Of several files, which have to be of one kind: images, budget, epochs and parameters.
+
+    Raises ValueError if they are not.
 
     They are numbered anew: numbers of trials are those of a study.
     """
     frames = [pd.read_csv(path) for path in paths]
     for path, frame in zip(paths, frames, strict=True):
         if list(frame.columns) != list(frames[0].columns):
-            raise ValueError(f"{path} has other epochs or parameters than {paths[0]}")
+            raise ValueError(f"{path} has other columns than {paths[0]}: epochs, or parameters")
     rows = [row for frame in frames for row in frame.to_dict("records")]
-    return [_curve(number, row) for number, row in enumerate(rows)]
+    curves = [_curve(number, row) for number, row in enumerate(rows)]
+    if len(kinds := {(each.images, each.max_params) for each in curves}) > 1:
+        said = " and ".join(
+            f"{images} under {budget:,} parameters" for images, budget in sorted(kinds)
+        )
+        raise ValueError(f"curves of {said} say nothing about each other: name one kind")
+    return curves
 
 
 def _curve(number: int, row: dict[Any, Any]) -> Curve:
     return Curve(
         number=number,
+        images=row["images"],
+        max_params=row["max_params"],
         params=row["params"],
         macs=row["macs"],
         seconds=row["epoch_seconds"],

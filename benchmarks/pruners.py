@@ -39,6 +39,9 @@ TOP = 10
 ALMOST = 9
 """Of the best ten."""
 
+FEWEST = 5 * TOP
+"""Of fewer curves most would be among the best."""
+
 CANDIDATES: dict[str, Callable[[StudySettings], optuna.pruners.BasePruner]] = {
     **{name: partial(make_pruner, name) for name in PRUNERS},
     **{
@@ -94,7 +97,9 @@ def replay(
         now, number, trial, curve, epoch = heapq.heappop(running)
         spent += 1
         trial.report(settings.score(curve.accuracies[epoch - 1], curve.params), epoch)
-        if epoch == len(curve.accuracies):
+        if curve.accuracies[epoch - 1] == 0:  # it diverged
+            study.tell(trial, state=TrialState.PRUNED)
+        elif epoch == settings.epochs:
             trial.set_user_attr("sustained", settings.sustained(list(curve.accuracies)))
             study.tell(trial, final_score(curve, settings))
             kept.add(curve.number)
@@ -118,7 +123,7 @@ def measure(
     """A pruner in so many orders; needs at least `TOP` curves."""
     ranked = sorted(curves, key=lambda each: final_score(each, settings), reverse=True)
     best = [each.number for each in ranked[:TOP]]
-    every = sum(len(each.accuracies) for each in curves)
+    every = sum(each.epochs for each in curves)
     spent, kept, firsts = [], [], []
     for seed in range(orders):
         order = random.Random(seed).sample(list(curves), len(curves))
@@ -146,22 +151,28 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=50, help="random orders of the trials")
     parser.add_argument("--objective", choices=get_args(ObjectiveName), default="accuracy")
     parser.add_argument("--target", type=float, default=99.4, help="of the objective smallest")
-    parser.add_argument("--max-params", type=int, default=10_000, help="parameter budget")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         curves = read_curves(*options.files)
     except ValueError as error:
         parser.error(str(error))
-    if len(curves) < TOP:
-        parser.error(f"of {len(curves)} curves the best {TOP} cannot be named")
+    if len(curves) < FEWEST:
+        parser.error(f"{len(curves)} curves are too few to tell the best {TOP}: record {FEWEST}")
     settings = StudySettings(
         dataset="mnist",
-        space=SearchSpace.for_budget(options.max_params),
+        space=SearchSpace.for_budget(curves[0].max_params),
         objective=options.objective,
         target=options.target,
         epochs=len(curves[0].accuracies),
     )
+    if options.objective == "smallest":
+        holding = sum(final_score(each, settings) >= options.target for each in curves)
+        if holding < TOP:
+            parser.error(
+                f"{holding} curves hold {options.target:g}%, so size decides nothing: give a lower "
+                f"--target, one that {TOP} hold at least"
+            )
     sys.stdout.write(
         f"{len(curves)} curves of {settings.epochs} epochs, {options.orders} orders each, "
         f"objective {settings.objective}\n"

@@ -84,10 +84,12 @@ COLUMNS = (
 
 
 def exported(folder: Path) -> Network | None:
-    """What the config.json of an exported folder says; None if the network was not confirmed."""
+    """What the config.json of an exported folder says; None if not confirmed from two seeds."""
     config: dict[str, Any] = json.loads((folder / "config.json").read_text())
     confirmed = config["accuracy"]["confirmed"]
-    return confirmed and Network(
+    if confirmed is None or confirmed["seeds"] < 2:
+        return None
+    return Network(
         name=folder.name,
         link=f"networks/{folder.name}/README.md",
         params=config["params"],

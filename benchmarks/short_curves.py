@@ -31,7 +31,7 @@ from search.data import DatasetName, Examples, stratified_split
 from search.device import prepare_thread
 from search.plan import Precision, derived_seed
 from search.train import TrainingRun
-from space import SearchSpace, footprint
+from space import SearchSpace, configuration, footprint
 
 _PARTS: list[Examples] = []
 """Training and validation images of a process: not sent with each of its tasks."""
@@ -65,20 +65,26 @@ def drawn(space: SearchSpace, number: int) -> dict[str, Any]:
 
 
 def record(
-    task: tuple[int, dict[str, Any]], space: SearchSpace, epochs: int, precision: Precision
+    task: tuple[int, dict[str, Any]],
+    images: str,
+    max_params: int,
+    epochs: int,
+    precision: Precision,
 ) -> Curve:
     """Trains a number's parameters, on the images of `_PARTS`."""
     prepare_thread("cpu")
     number, params = task
-    configuration = space.sample(optuna.trial.FixedTrial(params))
-    cost = footprint(configuration.architecture)
+    trained = configuration(params)
+    cost = footprint(trained.architecture)
     seed = derived_seed("short curve", number)
-    run = TrainingRun(configuration, *_PARTS, epochs=epochs, seed=seed, precision=precision)
+    run = TrainingRun(trained, *_PARTS, epochs=epochs, seed=seed, precision=precision)
     metrics = list(run)
-    accuracies = [each.accuracy for each in metrics if each.is_finite]
+    accuracies = [each.accuracy for each in metrics]
     seconds = sum(each.train_seconds + each.evaluation_seconds for each in metrics)
     return Curve(
         number=number,
+        images=images,
+        max_params=max_params,
         params=cost.params,
         macs=cost.macs,
         seconds=seconds / len(metrics),
@@ -95,7 +101,7 @@ def main() -> None:
     parser.add_argument("--training-images", type=int, default=12_500)
     parser.add_argument("--validation-images", type=int, default=5_000)
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--max-params", type=int, default=4_000, help="parameter budget")
+    parser.add_argument("--max-params", type=int, default=10_000, help="parameter budget")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--processes", type=int, default=1, help="of one thread each")
     parser.add_argument("--dataset", choices=get_args(DatasetName), default="mnist")
@@ -108,9 +114,22 @@ def main() -> None:
         wanted = {each.number: each.drawn for each in read_numbered(options.like)}
     else:
         wanted = {number: drawn(space, number) for number in range(options.curves)}
-    missing = [each for each in wanted.items() if each[0] not in done]
-    make = partial(record, space=space, epochs=options.epochs, precision=options.precision)
     parts = (options.training_images, options.validation_images)
+    images = f"{parts[0]:,} of {options.dataset}, measured on {parts[1]:,}"
+    kind = (images, options.max_params, options.epochs)
+    for each in done.values():
+        meant = wanted.get(each.number, each.drawn)
+        params = footprint(configuration(meant).architecture).params
+        if (each.images, each.max_params, len(each.accuracies), each.params) != (*kind, params):
+            parser.error(f"{options.file} was recorded with other options: name another file")
+    make = partial(
+        record,
+        images=images,
+        max_params=options.max_params,
+        epochs=options.epochs,
+        precision=options.precision,
+    )
+    missing = [each for each in wanted.items() if each[0] not in done]
     loading = (options.dataset, options.data_dir, *parts)
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(options.processes, spawned, _load, loading) as pool:

@@ -27,7 +27,7 @@ _KEY = "nas-search:lessons"
 class Lesson(Value):
     """A trial of another search: what it drew, and its accuracy in percent after each epoch.
 
-    Without the epoch in which it diverged, if it did. `complete`: it was trained to its end.
+    0 after the one in which it diverged, if it did. `complete`: it was trained to its end.
     """
 
     study: str
@@ -73,11 +73,7 @@ def lessons_from(
             Lesson(
                 study=name,
                 drawn=each.parameters,
-                accuracies=tuple(
-                    epoch.accuracy
-                    for epoch in each.history
-                    if epoch.loss is not None and epoch.train_loss is not None
-                ),
+                accuracies=tuple(epoch.accuracy for epoch in each.history),
                 complete=each.state == "complete",
             )
             for each in trained

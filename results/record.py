@@ -33,7 +33,8 @@ all places were taken; its parameters were queued again."""
 class Epoch:
     """One row of a trial's history. Losses in nats, accuracies in percent; None if not finite.
 
-    `loss` and `accuracy` are those on the images that the study measures on.
+    `loss` and `accuracy` are those on the images that the study measures on; where a loss is None
+    the training diverged, and `accuracy` is 0.
     """
 
     epoch: int

@@ -13,7 +13,7 @@ which go together, and a candidate changes a few parameters of a good trial.
 
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +40,7 @@ Array = NDArray[np.float64]
 Drawn = dict[str, Any]
 
 FEWEST_TRAINED = 10
-"""Before so many trials are trained there is nothing to learn from, and draws are random."""
+"""Before so many trials are trained there is little to learn from: what fits is drawn at random."""
 
 TREES = 60
 MOST_ROWS = 1_000
@@ -81,8 +81,6 @@ class ForestSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: "optuna.Study", trial: "FrozenTrial"
     ) -> dict[str, "BaseDistribution"]:
-        if self._experience.look(study) < FEWEST_TRAINED:
-            return {}
         return {name: _distribution(each) for name, each in self._space.dimensions.items()}
 
     def sample_relative(
@@ -91,9 +89,9 @@ class ForestSampler(BaseSampler):
         trial: "FrozenTrial",
         search_space: dict[str, "BaseDistribution"],
     ) -> Drawn:
-        if not search_space:
-            return {}
         experience = self._experience
+        if experience.look(study) < FEWEST_TRAINED:
+            return next((made for made, _ in self._affordable(self._random_draw, 1)), {})
         table, errors, scores, drawn = experience.learnt()
         forest = _fitted(table, errors, self._rng.randint(2**31))
         order = np.argsort(-scores)[:PARENTS]
@@ -102,21 +100,14 @@ class ForestSampler(BaseSampler):
         parents = [drawn[place] for place in order]
         params = table[order, -2]
         best = float(np.max(_expected_score(forest, table[order], params, experience.settings)))
-        seen = experience.seen()
 
         def near(around: Sequence[Drawn], count: int, far: float) -> list[tuple[Drawn, Footprint]]:
-            found: list[tuple[Drawn, Footprint]] = []
-            for _ in range(20 * count):  # a budget that nothing near fits must not hang the search
-                if len(found) == count:
-                    break
+            def make() -> Drawn:
                 if self._rng.uniform() < far:
-                    made = self._random_draw()
-                else:
-                    made = self._changed(around[self._rng.randint(len(around))])
-                cost = footprint(configuration(made).architecture)
-                if cost.params < self._space.max_params and _key(made) not in seen:
-                    found.append((made, cost))
-            return found
+                    return self._random_draw()
+                return self._changed(around[self._rng.randint(len(around))])
+
+            return self._affordable(make, count)
 
         def gains(candidates: list[tuple[Drawn, Footprint]]) -> Array:
             rows = np.array([_row(self._space, *each) for each in candidates])
@@ -128,6 +119,19 @@ class ForestSampler(BaseSampler):
         first = np.argsort(-gains(candidates))[:REFINED]
         candidates += near([candidates[place][0] for place in first], REFINED**2, 0.0)
         return candidates[int(np.argmax(gains(candidates)))][0]
+
+    def _affordable(self, make: Callable[[], Drawn], count: int) -> list[tuple[Drawn, Footprint]]:
+        """So many, if they can be had, that are under the budget and were not drawn before."""
+        seen = self._experience.seen()
+        found: list[tuple[Drawn, Footprint]] = []
+        for _ in range(30 * count):  # a budget that nothing made fits must not hang the search
+            if len(found) == count:
+                break
+            made = make()
+            cost = footprint(configuration(made).architecture)
+            if cost.params < self._space.max_params and _key(made) not in seen:
+                found.append((made, cost))
+        return found
 
     def _random_draw(self) -> Drawn:
         return {name: self._any(each) for name, each in self._space.dimensions.items()}

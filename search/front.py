@@ -169,11 +169,15 @@ def _plan(opened: "optuna.Study", confirm_seeds: int, **options: Any) -> "Plan":
 
 
 def _macs_of_a_view(given: "Given") -> int:
-    """By which trainings differ in time: they see one view."""
+    """Trainings see one view."""
     from space import footprint
 
     architecture = given.configuration.architecture
     return footprint(architecture).macs // architecture.views
+
+
+def _batch_size(given: "Given") -> int:
+    return given.configuration.recipe.batch_size
 
 
 def _explain(plan: "Plan", chosen: "Sequence[Given]", seeds: int) -> None:
@@ -189,9 +193,10 @@ def _explain(plan: "Plan", chosen: "Sequence[Given]", seeds: int) -> None:
     missing = _missing(trained(plan), chosen, seeds)
     said = f"{count(len(missing), 'training')} of {count(plan.settings.epochs, 'epoch')} to do"
     if missing:
-        slowest = max(missing, key=_macs_of_a_view)
+        # What takes long has much to compute, or many steps.
+        timed = (max(missing, key=_macs_of_a_view), min(missing, key=_batch_size))
         waves = math.ceil(len(missing) / plan.workers)
-        seconds = seconds_per_training(plan, slowest.configuration) * waves
+        seconds = max(seconds_per_training(plan, each.configuration) for each in timed) * waves
         said += (
             f", about {duration(seconds)} on {count(plan.workers, 'worker')} if all were like the "
             f"slowest (a few batches of which were timed now)"

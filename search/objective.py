@@ -195,9 +195,10 @@ class Objective(ABC):
         history = []
         for epoch in epochs:
             history.append(epoch)
+            # Also of the epoch in which it diverges: samplers and pruners see reports alone.
+            trial.report(self._settings.score(epoch.accuracy, params), epoch.epoch)
             if epoch.train_loss is None or epoch.loss is None:
                 return history, f"diverged in epoch {epoch.epoch}"
-            trial.report(self._settings.score(epoch.accuracy, params), epoch.epoch)
             self._tell(EpochDone(trial.number, epoch.epoch, epoch.accuracy))
             if epoch.epoch < self._settings.epochs and trial.should_prune():
                 return history, f"pruned after epoch {epoch.epoch}"

@@ -65,7 +65,8 @@ class HalvingPruner(BasePruner):
         with self._lock:
             ended, unfinished = self._settling.split(study.get_trials(deepcopy=False))
             for each in ended:
-                self._take_in(each)
+                if each.state != TrialState.FAIL:  # what was cut off is run again
+                    self._take_in(each)
             rung = self._rungs[epoch]
             here = [
                 each

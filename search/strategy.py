@@ -13,7 +13,7 @@ SAMPLERS = ("tpe", "forest", "random", "gp")
 PRUNERS = ("halving", "hyperband", "median", "percentile", "none")
 
 STARTUP_DRAWS = 24
-"""Random draws, infeasible ones included, before a model-based sampler starts to model."""
+"""Trials before "tpe" (infeasible ones count) and "gp" (complete ones alone) start to model."""
 
 FIRST_PRUNED_EPOCH = 3
 """The first two epochs say little about the last ones."""

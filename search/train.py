@@ -46,7 +46,8 @@ class EpochMetrics:
 
     `train_*` are running averages over the epoch, with augmentation and dropout, of the network
     being trained; `accuracy` and `loss` are those of the measured weights (averaged ones, if the
-    recipe averages) on the evaluation images, in float32.
+    recipe averages) on the evaluation images, in float32. Where a loss is not finite, which ends
+    the training, `accuracy` is 0.
     """
 
     epoch: int

@@ -154,13 +154,14 @@ def test_diverging_trial_is_pruned_with_the_reason(
 ) -> None:
     class Exploding(Poor):
         def __iter__(self) -> Iterator[EpochMetrics]:
-            yield EpochMetrics(1, math.nan, 10.0, math.inf, 9.8, 1.0, 1.0)
+            yield EpochMetrics(1, math.nan, 10.0, math.inf, 0.0, 1.0, 1.0)
 
     monkeypatch.setattr(module, "TrainingRun", Exploding)
     record = bench.run(SMALL)
     assert record.state == "pruned"
     assert record.attributes["reason"] == "diverged in epoch 1"
     assert record.history[0].train_loss is None
+    assert bench.study.trials[-1].intermediate_values == {1: 0.0}
     assert json.loads(json.dumps(record.attributes)) == record.attributes
 
 

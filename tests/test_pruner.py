@@ -44,6 +44,14 @@ def test_pruned_trials_are_compared_with_too(study: optuna.Study) -> None:
     assert not ask_with(study, [0.0, 11.0]).should_prune()
 
 
+def test_what_was_cut_off_counts_once_when_it_is_run_again(study: optuna.Study) -> None:
+    for value in range(FEWEST_OTHERS):
+        ask_with(study, [0.0, 90.0 + value])
+    for _ in range(FEWEST_OTHERS):
+        study.tell(ask_with(study, [0.0, 99.0]), state=optuna.trial.TrialState.FAIL)
+    assert not ask_with(study, [0.0, 92.0]).should_prune()
+
+
 def test_nothing_is_stopped_with_few_to_compare_with(study: optuna.Study) -> None:
     for _ in range(FEWEST_OTHERS - 1):
         ask_with(study, [99.0, 99.0])
@@ -108,7 +116,7 @@ def is_stopped(study: optuna.Study, score: float, params: int) -> bool:
     """It stays among those that are compared with, and is no complete one."""
     trial = ask_with(study, [score], params)
     stopped = trial.should_prune()
-    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    study.tell(trial, state=optuna.trial.TrialState.PRUNED)
     return stopped
 
 

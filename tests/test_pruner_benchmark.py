@@ -27,7 +27,7 @@ SETTINGS = StudySettings(
 
 def curve(number: int, accuracy: float, *, params: int = 5_000, seconds: float = 1.0) -> Curve:
     """One that is as accurate after each epoch."""
-    return Curve(number, params, 1_000_000, seconds, (accuracy,) * EPOCHS, {})
+    return Curve(number, "mnist", 10_000, params, 1_000_000, seconds, (accuracy,) * EPOCHS, {})
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +76,34 @@ def test_the_smallest_of_those_that_hold_are_the_best() -> None:
     assert max(curves, key=lambda each: final_score(each, SETTINGS)).number == 1
 
 
+def test_one_that_diverges_ends_there() -> None:
+    """It is not kept, and no later epoch is spent on it or looked at."""
+    broken = replace(curve(4, 99.5), accuracies=(99.5, 99.5, 0.0, *[0.0] * (EPOCHS - 3)))
+    curves = [*(curve(number, 90 + number) for number in range(4)), broken]
+    outcome = replay(HalvingPruner({3, 6}, SETTINGS), curves, SETTINGS, workers=1)
+    assert outcome.kept == {0, 1, 2, 3}
+    assert outcome.epochs == 4 * EPOCHS + 3
+    assert broken.epochs == 3
+
+
+def test_curves_of_other_kinds_are_not_compared(tmp_path: Path) -> None:
+    write_curves(tmp_path / "a.csv", [curve(0, 90.0)])
+    write_curves(tmp_path / "b.csv", [replace(curve(0, 90.0), images="12,500 of mnist")])
+    with pytest.raises(ValueError, match="12,500 of mnist under 10,000 parameters and mnist under"):
+        read_curves(tmp_path / "a.csv", tmp_path / "b.csv")
+
+
+def test_a_target_that_few_hold_is_refused(tmp_path: Path) -> None:
+    write_curves(tmp_path / "a.csv", [curve(number, 90 + number / 10) for number in range(50)])
+    command = [sys.executable, ROOT / "benchmarks" / "pruners.py", tmp_path / "a.csv"]
+    smallest = [*command, "--objective", "smallest", "--orders", "1", "--workers", "1"]
+    done = subprocess.run(smallest, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "0 curves hold 99.4%" in done.stderr
+    few = [*smallest, "--target", "94", "--pruners", "halving"]
+    assert "halving" in subprocess.run(few, check=True, capture_output=True, text=True).stdout
+
+
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_every_candidate_can_be_replayed(name: str) -> None:
     curves = [curve(number, 90 + number % 7) for number in range(15)]
@@ -86,8 +114,8 @@ def test_every_candidate_can_be_replayed(name: str) -> None:
 
 def test_curves_are_written_and_read(tmp_path: Path, finished: CommandLine) -> None:
     study = open_study("mnist-sample-accuracy-2000", None, finished.folder / "runs")
-    epochs = settings_of(study).epochs
-    curves = [curve_of(each, epochs) for each in records(study) if each.state == "complete"]
+    settings = settings_of(study)
+    curves = [curve_of(each, settings) for each in records(study) if each.state == "complete"]
     assert curves
     path = tmp_path / "curves.csv"
     write_curves(path, curves)
@@ -110,7 +138,7 @@ def test_too_few_curves_are_told(tmp_path: Path) -> None:
         [sys.executable, ROOT / "benchmarks" / "pruners.py", path], capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert "of 1 curves" in done.stderr
+    assert "1 curves are too few" in done.stderr
 
 
 def test_short_curves_go_on_where_they_were_cut_off(tmp_path: Path) -> None:
@@ -126,7 +154,10 @@ def test_short_curves_go_on_where_they_were_cut_off(tmp_path: Path) -> None:
     first = record(tmp_path / "a.csv", "--curves", "1")
     both = record(tmp_path / "a.csv", "--curves", "2")
     assert record(tmp_path / "b.csv", "--curves", "2") == both != first
+    with pytest.raises(subprocess.CalledProcessError) as other:
+        record(tmp_path / "a.csv", "--curves", "2", "--max-params", "4000")
+    assert b"was recorded with other options" in other.value.stderr
     like = record(tmp_path / "c.csv", "--like", tmp_path / "a.csv")
     assert [each.drawn for each in like] == [each.drawn for each in both]
-    assert first[0].params < 4_000
+    assert first[0].params < 10_000
     assert len(first[0].accuracies) == 2
