@@ -96,7 +96,7 @@ if TYPE_CHECKING:
     type=click.Choice(PRUNERS),
     default="halving",
     show_default=True,
-    help="How poor trials are stopped early. halving: after a fifth and two fifths of the epochs "
+    help="How poor trials are stopped early. halving: after a fifth and two fifths of the epochs, "
     "the more promising half goes on; none: all are trained to the end.",
 )
 @click.option(

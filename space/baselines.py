@@ -2,7 +2,7 @@
 
 "1.0" to "1.3" are the four nets of a published drill-down on MNIST (13,808, 7,936, 6,616 and 5,760
 parameters; best single-run test accuracy 99.41, 99.46, 99.34 and 99.44) with its recipe, except
-that the momentum is Nesterov's. The others are starting points of ours: light augmentation and
+that the momentum is Nesterov's, and a trace of weight decay. The others are starting points of ours: light augmentation and
 averaged weights, with SGD, or with Muon where layers are repeated or not padded. Those called
 repeated and unpadded were picked by their accuracy on validation images, all others by what they
 had scored on MNIST's test images, by their authors and by us: a search that shall owe nothing to
@@ -199,8 +199,8 @@ BASELINES: dict[str, dict[str, Any]] = {
 def baselines_in(space: SearchSpace) -> dict[str, dict[str, Any]]:
     """The baselines whose values lie in the ranges of `space`, by name; may be over its budget.
 
-    First the separable, unpadded ones, the largest first, among them one of a single width that
-    fills the budget.
+    First the separable, unpadded ones, the largest first, among them the largest of a single width
+    (39 channels at most) that the budget allows.
     """
     found = {name: params for name, params in BASELINES.items() if space.contains(params)}
     for width in range(_WIDEST, 0, -1):
