@@ -2,12 +2,12 @@
 
 "1.0" to "1.3" are the four nets of a published drill-down on MNIST (13,808, 7,936, 6,616 and 5,760
 parameters; best single-run test accuracy 99.41, 99.46, 99.34 and 99.44) with its recipe, except
-that the momentum is Nesterov's, and a trace of weight decay. The others are starting points of ours: light augmentation and
-averaged weights, with SGD, or with Muon where layers are repeated or not padded. Those called
-repeated and unpadded were picked by their accuracy on validation images, all others by what they
-had scored on MNIST's test images, by their authors and by us: a search that shall owe nothing to
-those leaves them out. Unpadded ones of a single width are made for the budget, after the example of
-those that were tried.
+that the momentum is Nesterov's, and a trace of weight decay. The others are starting points of
+ours: light augmentation and averaged weights, with SGD, or with Muon where layers are repeated or
+not padded. Those called repeated and unpadded were picked by their accuracy on validation images,
+all others by what they had scored on MNIST's test images, by their authors and by us: a search that
+shall owe nothing to those leaves them out. Unpadded ones of a single width are made for the budget,
+after the example of those that were tried.
 """
 
 from typing import Any
