@@ -45,8 +45,16 @@ FEWEST = 5 * TOP
 CANDIDATES: dict[str, Callable[[StudySettings], optuna.pruners.BasePruner]] = {
     **{name: partial(make_pruner, name) for name in PRUNERS},
     **{
-        f"halving at {', '.join(map(str, epochs))}": partial(HalvingPruner, epochs)
-        for epochs in ((2, 4), (2, 4, 8), (1, 3, 6), (3, 6, 12))
+        ", ".join(f"{part:.0%} at {epoch}" for epoch, part in parts.items()): partial(
+            HalvingPruner, parts
+        )
+        for parts in (
+            {3: 0.5, 6: 0.5},
+            {3: 0.5, 6: 0.5, 12: 0.5},
+            {2: 0.5, 4: 0.5, 6: 0.5},
+            {3: 0.6, 4: 0.6, 6: 0.4},
+            {1: 0.8, 2: 0.6, 4: 0.6, 6: 0.5},
+        )
     },
 }
 """By name, each for a study: those of nas-search, and others to compare with."""
@@ -176,14 +184,14 @@ def main() -> None:
     sys.stdout.write(
         f"{len(curves)} curves of {settings.epochs} epochs, {options.orders} orders each, "
         f"objective {settings.objective}\n"
-        f"{'pruner':22}{'workers':>8}{'epochs, %':>14}{'kept of ten':>13}{'fewest':>8}"
+        f"{'pruner':38}{'workers':>8}{'epochs, %':>14}{'kept of ten':>13}{'fewest':>8}"
         f"{'nine or ten':>13}{'the best':>10}\n"
     )
     for workers in options.workers:
         for name in options.pruners:
             row = measure(name, curves, settings, workers, options.orders)
             sys.stdout.write(
-                f"{row.name:22}{row.workers:>8}{row.spent[0]:>8.1f} ± {row.spent[1]:3.1f}"
+                f"{row.name:38}{row.workers:>8}{row.spent[0]:>8.1f} ± {row.spent[1]:3.1f}"
                 f"{row.kept[0]:>13.2f}{row.kept[1]:>8}{row.almost_all:>13.0%}{row.best:>10.0%}\n"
             )
             sys.stdout.flush()

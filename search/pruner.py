@@ -1,8 +1,8 @@
-"""Stops a trial early when it promises less than the median of all that came as far."""
+"""Stops a trial early when it promises less than most of all that came as far."""
 
 import math
 import threading
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +35,9 @@ class _Rung:
 
 
 class HalvingPruner(BasePruner):
-    """At the given epochs: prunes what promises less than the median of all other trials there.
+    """After each epoch of `parts`: that part of all trials goes on, the most promising ones.
 
-    All other trials means also those that were pruned there, running or not. Optuna's own pruners
+    All trials means also those that were pruned there, running or not. Optuna's own pruners
     do one of two things that hurt a study of some dozen trials: the median and percentile pruners
     compare with complete trials alone, which are the good ones, and successive halving goes on
     halving to the last epochs, where it stops one of the best two to save a fifth of its training.
@@ -52,10 +52,11 @@ class HalvingPruner(BasePruner):
     Serves one study, in all threads of a process.
     """
 
-    def __init__(self, epochs: Collection[int], settings: StudySettings) -> None:
+    def __init__(self, parts: Mapping[int, float], settings: StudySettings) -> None:
         self._settings = settings
+        self._parts = parts
         self._settling = Settling()
-        self._rungs = {epoch: _Rung() for epoch in epochs}
+        self._rungs = {epoch: _Rung() for epoch in parts}
         self._lock = threading.Lock()
 
     def prune(self, study: "Study", trial: "FrozenTrial") -> bool:
@@ -82,7 +83,7 @@ class HalvingPruner(BasePruner):
             holding = np.array([*rung.holding, *map(self._score_if_holding, here)])
             falls = np.sort(rung.falls)
         promises = self._promises(scores, holding, falls)
-        return bool(promises[-1] < np.median(promises[:-1]))
+        return bool(promises[-1] < np.quantile(promises[:-1], 1 - self._parts[epoch]))
 
     def _take_in(self, trial: "FrozenTrial") -> None:
         for epoch, rung in self._rungs.items():

@@ -15,8 +15,11 @@ PRUNERS = ("halving", "hyperband", "median", "percentile", "none")
 STARTUP_DRAWS = 24
 """Trials before "tpe" (infeasible ones count) and "gp" (complete ones alone) start to model."""
 
+HALVING = {2 / 15: 0.6, 4 / 15: 0.6, 6 / 15: 0.4}
+"""The part of a training after which a part of the trials goes on; see benchmarks/README.md."""
+
 FIRST_PRUNED_EPOCH = 3
-"""The first two epochs say little about the last ones."""
+"""Of Optuna's pruners: the first two epochs say little about the last ones."""
 
 
 def make_sampler(name: str, seed: int, settings: StudySettings) -> "optuna.samplers.BaseSampler":
@@ -94,8 +97,8 @@ def make_sampler(name: str, seed: int, settings: StudySettings) -> "optuna.sampl
 def make_pruner(name: str, settings: StudySettings) -> "optuna.pruners.BasePruner":
     """A pruner over the epochs of a study.
 
-    "halving": after a fifth and two fifths of the epochs, but not before epoch 3, stops the less
-    promising half of all trials that came as far. "hyperband": Optuna's, over several ladders of
+    "halving": of all trials that came as far, the most promising parts that `HALVING` says go on,
+    but nothing is stopped before epoch 2. "hyperband": Optuna's, over several ladders of
     successive halving. "median": stops a trial whose best epoch so far is below the median of what
     the complete trials had at the same epoch. "percentile": the same with the lower quarter.
     """
@@ -111,7 +114,7 @@ def make_pruner(name: str, settings: StudySettings) -> "optuna.pruners.BasePrune
             25.0, n_startup_trials=6, n_warmup_steps=first
         ),
         "halving": lambda: HalvingPruner(
-            {max(first, epochs // 5), max(first, 2 * epochs // 5)}, settings
+            {max(2, round(progress * epochs)): part for progress, part in HALVING.items()}, settings
         ),
         "hyperband": lambda: pruners.HyperbandPruner(
             min_resource=first, max_resource=epochs, reduction_factor=2

@@ -25,7 +25,7 @@ def ask_with(study: optuna.Study, values: list[float], params: int = 5_000) -> o
 @pytest.fixture
 def study() -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.create_study(direction="maximize", pruner=HalvingPruner({2}, SETTINGS))
+    return optuna.create_study(direction="maximize", pruner=HalvingPruner({2: 0.5}, SETTINGS))
 
 
 def test_lower_half_is_stopped_at_its_epochs_alone(study: optuna.Study) -> None:
@@ -74,7 +74,7 @@ def halved(objective: ObjectiveName) -> set[int]:
     """Sizes that come to their end: large ones are ahead at first, and hold 99.4% in the end as
     small ones do; the smallest do not come near it."""
     settings = SETTINGS.model_copy(update={"objective": objective})
-    pruner = HalvingPruner({1}, settings)
+    pruner = HalvingPruner({1: 0.5}, settings)
     study = optuna.create_study(direction="maximize", pruner=pruner)
 
     def run(params: int, first: float, last: float) -> bool:
@@ -109,7 +109,7 @@ SMALLEST = SETTINGS.model_copy(update={"objective": "smallest"})
 
 @pytest.fixture
 def smallest() -> optuna.Study:
-    return optuna.create_study(direction="maximize", pruner=HalvingPruner({1}, SMALLEST))
+    return optuna.create_study(direction="maximize", pruner=HalvingPruner({1: 0.5}, SMALLEST))
 
 
 def is_stopped(study: optuna.Study, score: float, params: int) -> bool:
@@ -168,7 +168,7 @@ def test_nothing_is_stopped_before_its_end_can_be_guessed(smallest: optuna.Study
 def test_trials_of_other_programs_are_borne(objective: ObjectiveName) -> None:
     """They may lack every attribute, and report what is no number."""
     settings = SETTINGS.model_copy(update={"objective": objective})
-    pruner = HalvingPruner({1}, settings)
+    pruner = HalvingPruner({1: 0.5}, settings)
     study = optuna.create_study(direction="maximize", pruner=pruner)
     for score in (90.0, 91.0, math.nan, 92.0, 93.0):
         trial = study.ask()

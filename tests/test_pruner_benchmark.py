@@ -46,14 +46,14 @@ def test_without_pruning_everything_is_trained_and_kept() -> None:
 def test_halving_spends_what_it_says() -> None:
     """One worker, the best first: after the four that nothing is compared with all are stopped."""
     curves = [curve(number, 99 - number / 10) for number in range(12)]
-    outcome = replay(HalvingPruner({3}, SETTINGS), curves, SETTINGS, workers=1)
+    outcome = replay(HalvingPruner({3: 0.5}, SETTINGS), curves, SETTINGS, workers=1)
     assert outcome.kept == {0, 1, 2, 3}
     assert outcome.epochs == 4 * EPOCHS + 8 * 3
 
 
 def test_the_worst_first_are_all_kept() -> None:
     curves = [curve(number, 90 + number / 10) for number in range(12)]
-    outcome = replay(HalvingPruner({3}, SETTINGS), curves, SETTINGS, workers=1)
+    outcome = replay(HalvingPruner({3: 0.5}, SETTINGS), curves, SETTINGS, workers=1)
     assert len(outcome.kept) == 12
 
 
@@ -61,9 +61,9 @@ def test_workers_are_asked_as_time_goes_by() -> None:
     """A slow trial reports its third epoch when the quick ones have ended theirs."""
     slow = curve(0, 95.0, seconds=100.0)
     quick = [curve(number, 96.0 + number) for number in (1, 2, 3, 4)]
-    alone = replay(HalvingPruner({3}, SETTINGS), [slow, *quick], SETTINGS, workers=1)
+    alone = replay(HalvingPruner({3: 0.5}, SETTINGS), [slow, *quick], SETTINGS, workers=1)
     assert 0 in alone.kept
-    together = replay(HalvingPruner({3}, SETTINGS), [slow, *quick], SETTINGS, workers=2)
+    together = replay(HalvingPruner({3: 0.5}, SETTINGS), [slow, *quick], SETTINGS, workers=2)
     assert 0 not in together.kept
     assert together.epochs == 3 + 4 * EPOCHS
 
@@ -80,7 +80,7 @@ def test_one_that_diverges_ends_there() -> None:
     """It is not kept, and no later epoch is spent on it or looked at."""
     broken = replace(curve(4, 99.5), accuracies=(99.5, 99.5, 0.0, *[0.0] * (EPOCHS - 3)))
     curves = [*(curve(number, 90 + number) for number in range(4)), broken]
-    outcome = replay(HalvingPruner({3, 6}, SETTINGS), curves, SETTINGS, workers=1)
+    outcome = replay(HalvingPruner({3: 0.5, 6: 0.5}, SETTINGS), curves, SETTINGS, workers=1)
     assert outcome.kept == {0, 1, 2, 3}
     assert outcome.epochs == 4 * EPOCHS + 3
     assert broken.epochs == 3

@@ -73,14 +73,14 @@ def test_a_pruner_decides_the_same_however_often_it_was_asked(objective: Objecti
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     space = SearchSpace.for_budget(10_000)
     settings = StudySettings(dataset="mnist", space=space, objective=objective, target=20)
-    often = HalvingPruner({1}, settings)
+    often = HalvingPruner({1: 0.5}, settings)
     study = optuna.create_study(direction="maximize")
     for number in range(4 * FEWEST_OTHERS):
         trial = study.ask()
         trial.set_user_attr("params", 1_000 * (number % 5 + 1))
         trial.report(12 + (7 * number) % 11, 1)
         frozen = study.get_trials(deepcopy=False)[trial.number]
-        assert often.prune(study, frozen) == HalvingPruner({1}, settings).prune(study, frozen)
+        assert often.prune(study, frozen) == HalvingPruner({1: 0.5}, settings).prune(study, frozen)
         if number % 3:
             study.tell(trial, 15.0 + number)
 
