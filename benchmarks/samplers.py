@@ -2,11 +2,11 @@
 
     python benchmarks/samplers.py benchmarks/curves-mnist.csv
 
-Trainings are replaced by a surrogate: boosted trees (scikit-learn) fitted to recorded trials, from
-what was drawn and what their networks cost to the logarithm of the sustained error, plus the
-scatter of a training. Draws over the budget are refused and told so, every trial is trained to its
-end. The score of a study after so many epochs is the error that the surrogate expects (without
-scatter) of the trial that came out best.
+Trainings are replaced by a surrogate: boosted trees or a Gaussian process (scikit-learn) fitted to
+recorded trials, from what was drawn and what their networks cost to the logarithm of the sustained
+error, plus the scatter of a training. Draws over the budget are refused and told so, every trial is
+trained to its end. The score of a study after so many epochs is the error that the surrogate
+expects (without scatter) of the trial that came out best.
 
 How well the surrogate knows what it was not fitted to is printed first, as the rank correlation of
 what it expects of a tenth of the trials that it has not seen with what they came to. What a sampler
@@ -17,24 +17,29 @@ begins with known networks, prunes, and trains several at once: none of that is 
 import argparse
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
-import pandas as pd
 from optuna.trial import TrialState
 from scipy.stats import spearmanr
+from sklearn.base import RegressorMixin
 from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, WhiteKernel
 from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # of this checkout, installed or not
 
 from benchmarks.curves import Curve, read_curves
 from results.record import BUDGET_CONSTRAINT
 from results.settings import StudySettings
+from search.forest import as_numbers
 from search.outlook import CHANCE_ERROR, LEAST_ERROR, log_error
 from search.strategy import SAMPLERS, make_sampler
 from space import Footprint, SearchSpace, configuration, footprint
@@ -45,37 +50,35 @@ SCATTER = 0.08
 """Standard deviation of the log error over seeds: that of the 19 networks of results/networks."""
 
 
+MODELS: dict[str, Callable[[], RegressorMixin]] = {
+    "trees": lambda: HistGradientBoostingRegressor(
+        max_iter=200, learning_rate=0.05, min_samples_leaf=5
+    ),
+    "kernel": lambda: make_pipeline(
+        StandardScaler(),
+        GaussianProcessRegressor(RBF(10.0) + WhiteKernel(), normalize_y=True),
+    ),
+}
+"""What a surrogate can be: steps, which suit a sampler of trees, or a smooth function."""
+
+
 class Surrogate:
     """Expects the sustained error of a configuration, in percent; fitted to recorded trials."""
 
-    def __init__(self, curves: Sequence[Curve], settings: StudySettings) -> None:
+    def __init__(self, model: str, curves: Sequence[Curve], settings: StudySettings) -> None:
         self._space = settings.space
-        table = self._table([(each.drawn, each.params, each.macs) for each in curves])
+        table = [
+            as_numbers(self._space, each.drawn, footprint(configuration(each.drawn).architecture))
+            for each in curves
+        ]
         target = np.array([log_error(settings.sustained(list(each.accuracies))) for each in curves])
-        self._trees = _trees()
-        unseen = cross_val_predict(_trees(), table, target, cv=FOLDS)
+        unseen = cross_val_predict(MODELS[model](), table, target, cv=FOLDS)
         self.agreement = float(spearmanr(target, unseen).statistic)
-        self._trees.fit(table, target)
+        self._fitted = MODELS[model]().fit(table, target)
 
     def log_error(self, drawn: dict[str, Any], cost: Footprint) -> float:
         """The natural logarithm of the error in percent that it expects."""
-        return float(self._trees.predict(self._table([(drawn, cost.params, cost.macs)]))[0])
-
-    def _table(self, rows: Sequence[tuple[dict[str, Any], int, int]]) -> pd.DataFrame:
-        """A row a configuration; choices as categories, each with all its levels."""
-        table = pd.DataFrame([drawn for drawn, *_ in rows])
-        for name, dimension in self._space.dimensions.items():
-            if choices := getattr(dimension, "choices", None):
-                table[name] = pd.Categorical(table[name], categories=choices)
-        table["params"] = np.log([params for _, params, _ in rows])
-        table["macs"] = np.log([macs for *_, macs in rows])
-        return table
-
-
-def _trees() -> HistGradientBoostingRegressor:
-    return HistGradientBoostingRegressor(
-        max_iter=200, learning_rate=0.05, min_samples_leaf=5, categorical_features="from_dtype"
-    )
+        return float(self._fitted.predict([as_numbers(self._space, drawn, cost)])[0])
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,7 @@ def main() -> None:
     parser.add_argument(
         "--samplers", nargs="+", choices=SAMPLERS, default=["tpe", "forest", "random"]
     )
+    parser.add_argument("--surrogate", choices=MODELS, default="trees")
     parser.add_argument("--at", type=int, nargs="+", default=[25, 50, 100, 200], help="trials")
     parser.add_argument("--seeds", type=int, default=10, help="studies of each sampler")
     options = parser.parse_args()
@@ -156,10 +160,10 @@ def main() -> None:
         space=SearchSpace.for_budget(curves[0].max_params),
         epochs=len(curves[0].accuracies),
     )
-    surrogate = Surrogate(curves, settings)
+    surrogate = Surrogate(options.surrogate, curves, settings)
     sys.stdout.write(
-        f"surrogate of {len(curves)} trials: rank correlation {surrogate.agreement:.2f} with "
-        f"unseen ones\n"
+        f"{options.surrogate}, fitted to {len(curves)} trials: rank correlation "
+        f"{surrogate.agreement:.2f} with unseen ones\n"
         f"expected error of the best, percent, mean ± standard deviation of {options.seeds}\n"
         f"{'sampler':10}"
         + "".join(f"{f'{count * settings.epochs} epochs':>16}" for count in options.at)

@@ -110,7 +110,7 @@ class ForestSampler(BaseSampler):
             return self._affordable(make, count)
 
         def gains(candidates: list[tuple[Drawn, Footprint]]) -> Array:
-            rows = np.array([_row(self._space, *each) for each in candidates])
+            rows = np.array([as_numbers(self._space, *each) for each in candidates])
             return _gain(forest, rows, best, experience.settings)
 
         candidates = near(parents, CANDIDATES, NOT_NEAR)
@@ -259,7 +259,7 @@ class Experience:
                     self._falls.setdefault(epoch, []).append(end - error)
             self._ends.append((None, end))
         self._scores.append(-math.inf if value is None else value)
-        self._rows.append(_row(space, drawn, cost))
+        self._rows.append(as_numbers(space, drawn, cost))
         self._drawn.append(
             {name: _nearest(each, drawn[name]) for name, each in space.dimensions.items()}
         )
@@ -320,7 +320,7 @@ def _gain(
     return np.asarray(gain + 1e-6 * (scores.mean(axis=1) - 100))
 
 
-def _row(space: SearchSpace, drawn: Drawn, cost: Footprint) -> list[float]:
+def as_numbers(space: SearchSpace, drawn: Drawn, cost: Footprint) -> list[float]:
     """A draw as numbers: choices as ones and zeros, numbers on their scale, costs as logarithms.
 
     Last come the logarithms of parameters and of multiply-accumulates.

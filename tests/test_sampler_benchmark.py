@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from benchmarks.curves import Curve
-from benchmarks.samplers import Surrogate, measure, search
+from benchmarks.samplers import MODELS, Surrogate, measure, search
 from results.settings import StudySettings
 from space import SearchSpace, configuration, footprint
 from tests.strategies import RandomTrial
@@ -31,10 +31,10 @@ def recorded(count: int) -> list[Curve]:
     return found
 
 
-@pytest.fixture(scope="module")
-def surrogate() -> Surrogate:
+@pytest.fixture(scope="module", params=MODELS)
+def surrogate(request: pytest.FixtureRequest) -> Surrogate:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return Surrogate(recorded(80), SETTINGS)
+    return Surrogate(request.param, recorded(80), SETTINGS)
 
 
 def test_the_surrogate_knows_what_decides(surrogate: Surrogate) -> None:
