@@ -142,7 +142,7 @@ def main() -> None:
     )
     parser.add_argument("files", type=Path, nargs="+", help="as benchmarks/curves.py writes them")
     parser.add_argument(
-        "--samplers", nargs="+", choices=SAMPLERS, default=["tpe", "forest", "random"]
+        "--samplers", nargs="+", choices=SAMPLERS, default=["forest", "tpe", "random"]
     )
     parser.add_argument("--surrogate", choices=MODELS, default="trees")
     parser.add_argument("--at", type=int, nargs="+", default=[25, 50, 100, 200], help="trials")

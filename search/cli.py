@@ -78,18 +78,18 @@ if TYPE_CHECKING:
 @click.option(
     "--sampler",
     type=click.Choice(SAMPLERS),
-    default="tpe",
+    default="forest",
     show_default=True,
-    help="How configurations are proposed. tpe: near good ones, each parameter by itself. forest: "
-    "by trees that learn which parameters go together, and nothing over the budget. gp: by a "
-    "Gaussian process, which leaves pruned trials out.",
+    help="How configurations are proposed. forest: by trees that learn which parameters go "
+    "together, and nothing over the budget. tpe: near good ones, each parameter by itself. gp: by "
+    "a Gaussian process, which leaves pruned trials out.",
 )
 @click.option(
     "--learn-from",
     metavar="NAME",
     multiple=True,
-    help="With --sampler forest: begin with what the trials of another search in this storage "
-    "tell, of another budget, say. Several times: of several. The study keeps them.",
+    help="Begin with what the trials of another search in this storage tell, of another budget, "
+    "say. Several times: of several. The study keeps them. With --sampler forest alone.",
 )
 @click.option(
     "--pruner",

@@ -9,7 +9,7 @@ from results.settings import StudySettings
 if TYPE_CHECKING:
     import optuna
 
-SAMPLERS = ("tpe", "forest", "random", "gp")
+SAMPLERS = ("forest", "tpe", "random", "gp")
 PRUNERS = ("halving", "hyperband", "median", "percentile", "none")
 
 STARTUP_DRAWS = 24

@@ -117,6 +117,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     done = line(
         *SMALL_SEARCH,
         *("--trials", "4", "--workers", "2", "--finalists", "1", "--confirm-seeds", "2"),
+        *("--sampler", "tpe"),  # which draws over the budget too
     )
     assert done.returncode == 0, done.stderr
     return line

@@ -486,7 +486,7 @@ def test_a_range_is_to_be_widened_where_the_leading_crowd_at_its_end() -> None:
 
 
 def test_ends_where_the_sampler_draws_by_itself_are_no_reason_to_widen_a_range() -> None:
-    """The search's own sampler, which crowds at ends, with accuracies that are noise alone."""
+    """TPE, which crowds at ends, with accuracies that are noise alone."""
     said = [sentence for seed in range(4) for sentence in advice.edges(findings(proposed(seed)))]
     assert len(said) <= 1
 

@@ -171,6 +171,6 @@ def test_a_study_keeps_what_it_learnt_when_it_was_made(
 
 
 def test_only_the_sampler_that_learns_takes_lessons(nas_search: CommandLine) -> None:
-    done = nas_search("--learn-from", "earlier")
+    done = nas_search("--learn-from", "earlier", "--sampler", "tpe")
     assert done.returncode == 2
     assert "--learn-from needs --sampler forest" in done.stderr

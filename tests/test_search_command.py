@@ -92,10 +92,11 @@ def test_every_trained_trial_has_its_attributes(finished: CommandLine) -> None:
 
 
 def test_infeasible_draws_are_never_trained(finished: CommandLine) -> None:
-    for trial in trials_of(finished):
-        if trial.state == "infeasible":
-            assert trial.params >= 2_000
-            assert "history" not in trial.attributes
+    infeasible = [trial for trial in trials_of(finished) if trial.state == "infeasible"]
+    assert infeasible
+    for trial in infeasible:
+        assert trial.params >= 2_000
+        assert "history" not in trial.attributes
 
 
 def test_same_seed_same_trials_also_when_resumed(tmp_path: Path) -> None:
