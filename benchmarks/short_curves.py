@@ -115,12 +115,13 @@ def main() -> None:
     else:
         wanted = {number: drawn(space, number) for number in range(options.curves)}
     parts = (options.training_images, options.validation_images)
-    images = f"{parts[0]:,} of {options.dataset}, measured on {parts[1]:,}"
+    images = f"{parts[0]:,} of {options.dataset} in {options.precision}, measured on {parts[1]:,}"
     kind = (images, options.max_params, options.epochs)
     for each in done.values():
         meant = wanted.get(each.number, each.drawn)
-        params = footprint(configuration(meant).architecture).params
-        if (each.images, each.max_params, len(each.accuracies), each.params) != (*kind, params):
+        cost = footprint(configuration(meant).architecture)
+        found = (each.images, each.max_params, len(each.accuracies), each.params, each.macs)
+        if found != (*kind, cost.params, cost.macs):
             parser.error(f"{options.file} was recorded with other options: name another file")
     make = partial(
         record,

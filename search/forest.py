@@ -251,7 +251,9 @@ class Experience:
         space = self.settings.space
         if end is None:
             epoch = max(errors, default=0)
-            self._ends.append((epoch, errors.get(epoch, math.log(CHANCE_ERROR))))
+            error = errors.get(epoch, math.log(CHANCE_ERROR))
+            diverged = error >= math.log(CHANCE_ERROR)  # and would not have fallen
+            self._ends.append((None if diverged else epoch, error))
         else:
             for epoch, error in errors.items():
                 # An error of the target may be that of any accuracy above it.

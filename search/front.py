@@ -194,9 +194,10 @@ def _explain(plan: "Plan", chosen: "Sequence[Given]", seeds: int) -> None:
     said = f"{count(len(missing), 'training')} of {count(plan.settings.epochs, 'epoch')} to do"
     if missing:
         # What takes long has much to compute, or many steps.
-        timed = (max(missing, key=_macs_of_a_view), min(missing, key=_batch_size))
+        most = (max(missing, key=_macs_of_a_view), min(missing, key=_batch_size))
+        timed = {each.name: each.configuration for each in most}.values()
         waves = math.ceil(len(missing) / plan.workers)
-        seconds = max(seconds_per_training(plan, each.configuration) for each in timed) * waves
+        seconds = max(seconds_per_training(plan, each) for each in timed) * waves
         said += (
             f", about {duration(seconds)} on {count(plan.workers, 'worker')} if all were like the "
             f"slowest (a few batches of which were timed now)"

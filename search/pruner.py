@@ -54,7 +54,7 @@ class HalvingPruner(BasePruner):
 
     def __init__(self, parts: Mapping[int, float], settings: StudySettings) -> None:
         self._settings = settings
-        self._parts = parts
+        self.parts = parts
         self._settling = Settling()
         self._rungs = {epoch: _Rung() for epoch in parts}
         self._lock = threading.Lock()
@@ -83,7 +83,7 @@ class HalvingPruner(BasePruner):
             holding = np.array([*rung.holding, *map(self._score_if_holding, here)])
             falls = np.sort(rung.falls)
         promises = self._promises(scores, holding, falls)
-        return bool(promises[-1] < np.quantile(promises[:-1], 1 - self._parts[epoch]))
+        return bool(promises[-1] < np.quantile(promises[:-1], 1 - self.parts[epoch]))
 
     def _take_in(self, trial: "FrozenTrial") -> None:
         for epoch, rung in self._rungs.items():
@@ -127,4 +127,4 @@ class HalvingPruner(BasePruner):
 def _score(trial: "FrozenTrial", epoch: int) -> float:
     """As reported; what is no number is the worst."""
     score = trial.intermediate_values[epoch]
-    return 0.0 if math.isnan(score) else score
+    return score if math.isfinite(score) else 0.0

@@ -98,7 +98,8 @@ def make_pruner(name: str, settings: StudySettings) -> "optuna.pruners.BasePrune
     """A pruner over the epochs of a study.
 
     "halving": of all trials that came as far, the most promising parts that `HALVING` says go on,
-    but nothing is stopped before epoch 2. "hyperband": Optuna's, over several ladders of
+    but nothing is stopped before epoch 2, and of several at the same epoch the first counts.
+    "hyperband": Optuna's, over several ladders of
     successive halving. "median": stops a trial whose best epoch so far is below the median of what
     the complete trials had at the same epoch. "percentile": the same with the lower quarter.
     """
@@ -114,7 +115,8 @@ def make_pruner(name: str, settings: StudySettings) -> "optuna.pruners.BasePrune
             25.0, n_startup_trials=6, n_warmup_steps=first
         ),
         "halving": lambda: HalvingPruner(
-            {max(2, round(progress * epochs)): part for progress, part in HALVING.items()}, settings
+            {max(2, round(at * epochs)): HALVING[at] for at in sorted(HALVING, reverse=True)},
+            settings,
         ),
         "hyperband": lambda: pruners.HyperbandPruner(
             min_resource=first, max_resource=epochs, reduction_factor=2

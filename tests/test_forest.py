@@ -125,12 +125,13 @@ def test_a_pruned_trial_gets_the_error_it_would_have_had(
     tell(TrialState.PRUNED, None, {1: 90.0, 2: 94.0})
     tell(TrialState.PRUNED, None, {1: 90.0})
     tell(TrialState.PRUNED, None, {1: math.nan})
+    tell(TrialState.PRUNED, None, {1: 97.0, 2: 0.0})
     tell(TrialState.PRUNED, None, {})
     tell(TrialState.FAIL, None, {1: 99.0})
-    assert experience.look(study) == experience.look(study) == 6
+    assert experience.look(study) == experience.look(study) == 7
     _, errors, scores, _ = experience.learnt()
     found = [math.exp(each) for each in errors]
-    assert found == pytest.approx([1.0, 2.0, 3.0, 2.5, CHANCE_ERROR / 4, CHANCE_ERROR])
+    assert found == pytest.approx([1.0, 2.0, 3.0, 2.5, *[CHANCE_ERROR] * 3])
     assert list(scores[:2]) == [settings.score(99.0, 1_000), 98.0]
     assert all(each == -math.inf for each in scores[2:])
     if objective == "smallest":  # it had reached the target and is no worse

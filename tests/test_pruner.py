@@ -37,6 +37,29 @@ def test_lower_half_is_stopped_at_its_epochs_alone(study: optuna.Study) -> None:
     assert not ask_with(study, [0.0, 0.0, 0.0]).should_prune()
 
 
+@pytest.mark.parametrize(("part", "least"), [(0.8, 92), (0.4, 96)])
+def test_the_part_that_goes_on_is_the_most_promising(part: float, least: int) -> None:
+    study = optuna.create_study(direction="maximize", pruner=HalvingPruner({1: part}, SETTINGS))
+    for value in range(90, 101):
+        study.tell(ask_with(study, [float(value)]), state=optuna.trial.TrialState.PRUNED)
+    stopped = []
+    for value in range(90, 100):
+        trial = ask_with(study, [value + 0.5])
+        stopped.append(trial.should_prune())
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    assert stopped == [value + 0.5 < least for value in range(90, 100)]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "parts"),
+    [(15, {2: 0.6, 4: 0.6, 6: 0.4}), (30, {4: 0.6, 8: 0.6, 12: 0.4}), (8, {2: 0.6, 3: 0.4})],
+)
+def test_halving_is_after_a_part_of_the_epochs(epochs: int, parts: dict[int, float]) -> None:
+    pruner = make_pruner("halving", SETTINGS.model_copy(update={"epochs": epochs}))
+    assert isinstance(pruner, HalvingPruner)
+    assert pruner.parts == parts
+
+
 def test_pruned_trials_are_compared_with_too(study: optuna.Study) -> None:
     for _ in range(FEWEST_OTHERS):
         study.tell(ask_with(study, [0.0, 10.0]), state=optuna.trial.TrialState.PRUNED)
@@ -170,7 +193,7 @@ def test_trials_of_other_programs_are_borne(objective: ObjectiveName) -> None:
     settings = SETTINGS.model_copy(update={"objective": objective})
     pruner = HalvingPruner({1: 0.5}, settings)
     study = optuna.create_study(direction="maximize", pruner=pruner)
-    for score in (90.0, 91.0, math.nan, 92.0, 93.0):
+    for score in (90.0, 91.0, math.nan, -math.inf, -math.inf, 92.0, 93.0, 94.0):
         trial = study.ask()
         trial.report(score, 1)
         trial.set_user_attr("sustained", "high")

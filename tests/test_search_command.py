@@ -110,7 +110,7 @@ def test_same_seed_same_trials_also_when_resumed(tmp_path: Path) -> None:
 
 
 def test_another_seed_gives_other_trials(finished: CommandLine, nas_search: CommandLine) -> None:
-    done = nas_search(*ONE_WORKER, "--trials", "1", "--seed", "4")
+    done = nas_search(*ONE_WORKER, "--trials", "1", "--seed", "4", "--sampler", "tpe")
     assert done.returncode == 0, done.stderr
     assert trials_of(nas_search)[0].parameters != trials_of(finished)[0].parameters
 
