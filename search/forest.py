@@ -179,7 +179,8 @@ class Experience:
 
     Shared by the samplers of all trials of a process. It looks at each trial once. A pruned trial
     gets the error that it would have had at the end, if it had fallen from there on as that of the
-    median complete trial did. It begins with the lessons that the study was made with.
+    median complete trial did; that of chance stays. It begins with the lessons that the study was
+    made with.
     """
 
     def __init__(self, settings: StudySettings) -> None:
@@ -189,7 +190,7 @@ class Experience:
         self._rows: list[list[float]] = []
         self._scores: list[float] = []
         self._ends: list[tuple[int | None, float]] = []
-        """The last epoch of a pruned trial (None: it is complete), and the log error there."""
+        """The epoch from which the error falls (None: it stays), and the log error there."""
         self._falls: dict[int, list[float]] = {}
         """Of complete trials by epoch: log error at the end minus that at the epoch."""
         self._seen: set[Any] = set()
@@ -252,8 +253,9 @@ class Experience:
         if end is None:
             epoch = max(errors, default=0)
             error = errors.get(epoch, math.log(CHANCE_ERROR))
-            diverged = error >= math.log(CHANCE_ERROR)  # and would not have fallen
-            self._ends.append((None if diverged else epoch, error))
+            # What diverged or learned nothing is not taken to fall from there on.
+            falls = error < math.log(CHANCE_ERROR)
+            self._ends.append((epoch if falls else None, error))
         else:
             for epoch, error in errors.items():
                 # An error of the target may be that of any accuracy above it.

@@ -37,8 +37,8 @@ def surrogate() -> Surrogate:
     return Surrogate("trees", recorded(80), SETTINGS)
 
 
-@pytest.mark.parametrize(("model", "least"), [("trees", 0.8), ("kernel", 0.4)])
-def test_surrogates_know_what_decides(model: str, least: float) -> None:
+@pytest.mark.parametrize(("model", "least", "ratio"), [("trees", 0.8, 4), ("kernel", 0.4, 1.5)])
+def test_surrogates_know_what_decides(model: str, least: float, ratio: float) -> None:
     surrogate = Surrogate(model, recorded(80), SETTINGS)
     assert surrogate.agreement > least
     drawn = recorded(1)[0].drawn
@@ -47,7 +47,7 @@ def test_surrogates_know_what_decides(model: str, least: float) -> None:
         each = drawn | {"batch_size": size}
         cost = footprint(configuration(each).architecture)
         errors.append(math.exp(surrogate.log_error(each, cost)))
-    assert 1.5 * errors[0] < errors[1]
+    assert ratio * errors[0] < errors[1]
 
 
 @pytest.mark.parametrize("name", ["tpe", "forest", "random"])
