@@ -18,6 +18,7 @@ import heapq
 import random
 import statistics
 import sys
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +31,7 @@ from optuna.trial import TrialState
 sys.path.insert(0, str(Path(__file__).parents[1]))  # of this checkout, installed or not
 
 from benchmarks.curves import Curve, read_curves
+from results.record import PROMOTED_KEY
 from results.settings import ObjectiveName, StudySettings
 from search.pruner import HalvingPruner
 from search.strategy import PRUNERS, make_pruner
@@ -89,22 +91,44 @@ def replay(
 ) -> Outcome:
     """A search that draws these configurations in this order, with so many workers."""
     study = optuna.create_study(study_name="replay", direction="maximize", pruner=pruner)
-    waiting = iter(curves)
+    waiting = deque(curves)
+    begun: dict[int, Curve] = {}
     running: list[tuple[float, int, optuna.Trial, Curve, int]] = []
-    spent, kept = 0, set()
+    spent = 0
+    kept: set[int] = set()
 
-    def start(now: float) -> None:
-        if (curve := next(waiting, None)) is not None:
-            trial = study.ask()
-            trial.set_user_attr("params", curve.params)
-            heapq.heappush(running, (now + curve.seconds, trial.number, trial, curve, 1))
+    def start(now: float) -> bool:
+        """Whether there was anything to begin: a stopped trial to go on with, or the next one."""
+        curve, done, promoted = None, 0, None
+        if isinstance(pruner, HalvingPruner):
+            promoted = pruner.promotable(study, is_last=not waiting)
+        if promoted is not None:
+            study.enqueue_trial({}, user_attrs={PROMOTED_KEY: promoted})
+            curve, done = begun[promoted], study.get_trials(deepcopy=False)[promoted].last_step or 0
+        elif waiting:
+            curve = waiting.popleft()
+        if curve is None:
+            return False
+        trial = study.ask()
+        begun[trial.number] = curve
+        trial.set_user_attr("params", curve.params)
+        for epoch in range(1, done + 1):
+            report(trial, curve, epoch)
+        heapq.heappush(running, (now + curve.seconds, trial.number, trial, curve, done + 1))
+        return True
 
-    for _ in range(workers):
-        start(0.0)
-    while running:
+    def report(trial: optuna.Trial, curve: Curve, epoch: int) -> None:
+        trial.report(settings.score(curve.accuracies[epoch - 1], curve.params), epoch)
+
+    now = 0.0
+    while True:
+        while len(running) < workers and start(now):
+            pass
+        if not running:
+            return Outcome(spent, frozenset(kept))
         now, number, trial, curve, epoch = heapq.heappop(running)
         spent += 1
-        trial.report(settings.score(curve.accuracies[epoch - 1], curve.params), epoch)
+        report(trial, curve, epoch)
         if curve.accuracies[epoch - 1] == 0:  # it diverged
             study.tell(trial, state=TrialState.PRUNED)
         elif epoch == settings.epochs:
@@ -115,9 +139,6 @@ def replay(
             study.tell(trial, state=TrialState.PRUNED)
         else:
             heapq.heappush(running, (now + curve.seconds, number, trial, curve, epoch + 1))
-            continue
-        start(now)
-    return Outcome(spent, frozenset(kept))
 
 
 def final_score(curve: Curve, settings: StudySettings) -> float:

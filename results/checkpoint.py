@@ -73,7 +73,7 @@ def load_checkpoint(file: "File") -> tuple["nn.Module", Configuration, dict[str,
     except OSError as error:
         raise NasSearchError(f"{file} can't be read: {error.strerror or error}") from None
     try:
-        tensors, metadata = load(content), _metadata(content)
+        tensors, metadata = load(content), metadata_of(content)
         configuration = Configuration.from_json(metadata["configuration"])
         about = json.loads(metadata["about"])
         _Made.model_validate(about)
@@ -87,10 +87,10 @@ def load_checkpoint(file: "File") -> tuple["nn.Module", Configuration, dict[str,
     return network.eval(), configuration, about
 
 
-def _metadata(content: bytes) -> dict[str, str]:
+def metadata_of(content: bytes) -> dict[str, str]:
     """Of safetensors: eight bytes with the length of its JSON, which has the metadata, then that.
 
-    The library gives it from files alone.
+    The library gives it from files alone. Raises ValueError if that is no JSON.
     """
     length = int.from_bytes(content[:8], "little")
     found: dict[str, str] | None = json.loads(content[8 : 8 + length]).get("__metadata__")

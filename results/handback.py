@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from results.ledger import at_once
-from results.record import KNOWN_KEY, TURN_KEY, Given, turn_of
+from results.record import KNOWN_KEY, PROMOTED_KEY, TURN_KEY, Given, turn_of
 from results.storage import settings_of
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ MOST_ATTEMPTS = 5
 
 QUEUED_BY = "queued_by"
 """The trial attribute that names the process that wanted it trained."""
+
+_KEPT = (QUEUED_BY, KNOWN_KEY, PROMOTED_KEY)
 
 
 def hand_back(study: "optuna.Study", number: int, *, behind: bool = False) -> None:
@@ -75,7 +77,7 @@ def _again(
     is_known = given is not None or set(params) == set(settings_of(study).space.dimensions)
     if not is_known or attempt > MOST_ATTEMPTS or _was_handed_back(study, trial.number):
         return None
-    kept = {key: trial.user_attrs[key] for key in (QUEUED_BY, KNOWN_KEY) if key in trial.user_attrs}
+    kept = {key: trial.user_attrs[key] for key in _KEPT if key in trial.user_attrs}
     attributes = {"retry_of": trial.number, "attempt": attempt, **kept}
     if not behind:
         attributes[TURN_KEY] = turn_of(trial)

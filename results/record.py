@@ -1,8 +1,8 @@
 """A trial and a confirmation as they are stored: one reader and one writer for each."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import ValidationError
@@ -22,10 +22,20 @@ TIMING_KEY = "timing"
 """Study attributes of this name and the start of a run say where its time went."""
 
 State = Literal[
-    "complete", "pruned", "infeasible", "failed", "duplicate", "cut off", "running", "waiting"
+    "complete",
+    "pruned",
+    "promoted",
+    "infeasible",
+    "failed",
+    "duplicate",
+    "cut off",
+    "running",
+    "waiting",
 ]
-"""`complete` and `pruned` trials were trained. `duplicate`: trained before, under another number,
-whose history it repeats. `cut off`: it was ended before it was trained, as its process was gone or
+"""`complete` and `pruned` trials were trained. `promoted`: stopped early, and its training gone on
+with later, under another number, which counts in its place. `duplicate`: trained before, under
+another number, whose history it repeats.
+`cut off`: it was ended before it was trained, as its process was gone or
 all places were taken; its parameters were queued again."""
 
 
@@ -79,6 +89,11 @@ class TrialRecord:
     def was_trained(self) -> bool:
         """Counts towards the number of trials asked for."""
         return self.state in ("complete", "pruned")
+
+    @property
+    def promoted_from(self) -> int | None:
+        """The number of the stopped trial that it goes on with, if it does."""
+        return self.attributes.get(PROMOTED_KEY)
 
     @property
     def diverged(self) -> bool:
@@ -151,6 +166,28 @@ def turn_of(trial: "optuna.trial.FrozenTrial | optuna.Trial") -> int:
     that it begins again."""
     turn: int = trial.user_attrs.get(TURN_KEY, trial.number)
     return turn
+
+
+PROMOTED_KEY = "promotes"
+"""The trial attribute with the number of the stopped trial whose training this one goes on with."""
+
+DUPLICATE_KEY = "duplicate_of"
+"""The trial attribute with the number of the trial whose history this one repeats."""
+
+
+def promoted_from(trial: "optuna.trial.FrozenTrial | optuna.Trial") -> int | None:
+    """The number of the stopped trial that it goes on with, None if it began by itself."""
+    number: int | None = trial.user_attrs.get(PROMOTED_KEY)
+    return number
+
+
+def origin_of(
+    trial: "optuna.trial.FrozenTrial", trials: "Sequence[optuna.trial.FrozenTrial]"
+) -> int:
+    """The number of the trial, among all of the study, that began the training."""
+    while (number := promoted_from(trial)) is not None:
+        trial = trials[number]
+    return trial.number
 
 
 @dataclass(frozen=True)
@@ -248,7 +285,7 @@ def _state(trial: "optuna.trial.FrozenTrial") -> State:
 
     if any(value > 0 for value in trial.constraints.values()):
         return "infeasible"
-    if "duplicate_of" in trial.user_attrs and trial.state.is_finished():
+    if DUPLICATE_KEY in trial.user_attrs and trial.state.is_finished():
         return "duplicate"
     if trial.state == TrialState.FAIL:
         # A failure that was recorded has an error; without one the process was gone.
@@ -266,7 +303,11 @@ def _state(trial: "optuna.trial.FrozenTrial") -> State:
 def records(study: "optuna.Study") -> list[TrialRecord]:
     """All trials of a study, by number. Raises NasSearchError."""
     trials = study.get_trials(deepcopy=False)
-    return [TrialRecord.from_trial(trial).checked() for trial in trials]
+    found = [TrialRecord.from_trial(trial).checked() for trial in trials]
+    for each in found.copy():
+        if each.was_trained and (stopped := each.promoted_from) is not None:
+            found[stopped] = replace(found[stopped], state="promoted")
+    return found
 
 
 def given_runs(records: Iterable[TrialRecord]) -> dict[Configuration, dict[int, TrialRecord]]:

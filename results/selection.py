@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from results.errors import NasSearchError
 from results.intervals import CLEAR, standard_error
-from results.record import Confirmation, TrialRecord
+from results.record import DUPLICATE_KEY, Confirmation, TrialRecord
 from results.settings import StudySettings
 from results.splits import SPLITS
 
@@ -145,8 +145,11 @@ def choose(trials: list[TrialRecord], settings: StudySettings, choice: Choice | 
     record = trials[choice]
     if record.state == "duplicate":
         raise NasSearchError(
-            f"trial {choice} repeats trial {record.attributes['duplicate_of']}: name that one"
+            f"trial {choice} repeats trial {record.attributes[DUPLICATE_KEY]}: name that one"
         )
+    if record.state == "promoted":
+        later = max(each.number for each in trials if each.promoted_from == choice)
+        raise NasSearchError(f"trial {choice} was gone on with as trial {later}: name that one")
     if record.state != "complete":
         raise NasSearchError(
             f"trial {choice} is {record.state}, and only complete trials can be taken: "

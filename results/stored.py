@@ -70,6 +70,7 @@ class StoredTrial(_Stored):
     attempt: Count = 1
     turn: Count = 0
     duplicate_of: Count = 0
+    promotes: Count = 0
     given: _StoredGiven | None = None
     kept_in: StrictStr = ""
     versions: dict[StrictStr, StrictStr] = {}

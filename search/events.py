@@ -44,6 +44,7 @@ class Finished:
     """A training is over. `sustained` in percent; None where there is none.
 
     `is_complete`: it went through all epochs; a duplicate may or may not. `title` as in `Started`.
+    `was_promoted`: it went on with a stopped trial, in whose place it counts.
     """
 
     trial: int
@@ -54,6 +55,7 @@ class Finished:
     seed: int | None = None
     is_complete: bool = False
     title: str = ""
+    was_promoted: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from optuna.trial import TrialState
 from scipy.special import ndtri
 
 from results.lessons import Lesson, lessons_of
+from results.record import promoted_from
 from results.settings import StudySettings
 from search.outlook import CHANCE_ERROR, LEAST_ERROR, final_log_error, log_error, log_errors
 from search.settling import Settling
@@ -186,6 +187,8 @@ class Experience:
     def __init__(self, settings: StudySettings) -> None:
         self.settings = settings
         self._settling = Settling()
+        self._numbers: list[int | None] = []
+        """Of the trials; None for a lesson."""
         self._drawn: list[Drawn] = []
         self._rows: list[list[float]] = []
         self._scores: list[float] = []
@@ -217,6 +220,9 @@ class Experience:
         if any(value > 0 for value in trial.constraints.values()):
             return
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            if (stopped := promoted_from(trial)) is not None:
+                self._forget(stopped)
+            self._numbers.append(trial.number)
             is_complete = trial.state == TrialState.COMPLETE
             cost = footprint(configuration(trial.params).architecture)
             self._learn(
@@ -227,7 +233,14 @@ class Experience:
                 trial.value if is_complete else None,
             )
 
+    def _forget(self, number: int) -> None:
+        """It is known better under another number."""
+        place = self._numbers.index(number)
+        for each in (self._numbers, self._drawn, self._rows, self._scores, self._ends):
+            del each[place]
+
     def _take_over(self, lesson: Lesson) -> None:
+        self._numbers.append(None)
         settings = self.settings
         errors = dict(enumerate(map(log_error, lesson.accuracies), 1))
         cost = footprint(configuration(lesson.drawn).architecture)

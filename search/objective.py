@@ -1,7 +1,9 @@
 """One trial: draw a configuration, refuse what is over the budget, train, report, keep."""
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +17,13 @@ from results.handback import hand_back
 from results.ledger import write_out
 from results.record import (
     BUDGET_CONSTRAINT,
+    DUPLICATE_KEY,
     Epoch,
     Given,
     TrialRecord,
     drawn_attributes,
     finite,
+    promoted_from,
     time_attributes,
     trained_attributes,
     turn_of,
@@ -31,11 +35,17 @@ from search.context import Context
 from search.events import CutOff, EpochDone, Finished, Started, State
 from search.places import OutOfMemory
 from search.plan import derived_seed
+from search.pruner import HalvingPruner
+from search.state import TrainingState, forget_state, keep_state, kept_state
 from search.train import TrainingRun, full_batches
 from space import Configuration, footprint
 
 if TYPE_CHECKING:
     import optuna
+
+
+_STOPPED = "pruned"
+"""How the reason begins why the pruner ended a trial."""
 
 
 class TrialError(Exception):
@@ -59,6 +69,10 @@ class Objective(ABC):
     @abstractmethod
     def _seed(self, trial: "optuna.Trial") -> int:
         """Decides the training."""
+
+    @abstractmethod
+    def _goes_on_with(self, trial: "optuna.Trial") -> TrialRecord | None:
+        """The stopped trial whose training this one goes on with, if there is one."""
 
     @abstractmethod
     def _trained_before(
@@ -114,12 +128,18 @@ class Objective(ABC):
     ) -> Finished:
         """Trains, or goes through the history again if the same was trained before."""
         earlier = self._trained_before(trial, configuration)
+        stopped = self._goes_on_with(trial)
         if earlier is not None:
-            trial.set_user_attr("duplicate_of", earlier.number)
+            trial.set_user_attr(DUPLICATE_KEY, earlier.number)
             history, reason = self._follow(trial, iter(earlier.history), params)
         else:
-            run = self._training(trial, configuration)
-            history, reason = self._follow(trial, self._epochs(run), params)
+            seed = self._seed(trial)
+            kept, before = self._state_of(stopped, configuration, seed)
+            run = self._training(trial, configuration, seed, kept)
+            past = stopped.attributes["epochs_run"] if stopped else 0
+            history, reason = self._follow(
+                trial, itertools.chain(before, self._epochs(run)), params, past=past
+            )
             self.clock.move(run.capture_seconds, "training", "capture")
             if run.eager_reason:
                 trial.set_user_attr("eager_reason", run.eager_reason)
@@ -136,10 +156,18 @@ class Objective(ABC):
             about = {**trial.user_attrs, **attributes, "study": self._plan.study}
             save_checkpoint(self._store, name, run.network, configuration, about)
             attributes[KEPT_IN] = self._store.place
+            if reason.startswith(_STOPPED) and isinstance(self._study.pruner, HalvingPruner):
+                keep_state(
+                    self._store, self._folder, trial.number, run.state(), configuration, seed
+                )
             if fault := self._keep_pictures(trial, state, about):
                 attributes["pictures_error"] = fault
                 remark = f"without pictures ({fault})"
         self._set(trial, {**attributes, **time_attributes(self._lap())})
+        if stopped is not None:
+            with suppress(OSError):  # its room alone is lost
+                forget_state(self._store, self._folder, stopped.number)
+            remark = ", ".join(filter(None, (f"went on with trial {stopped.number}", remark)))
         if earlier is not None:
             state, reason = "duplicate", f"same as trial {earlier.number}"
         return Finished(
@@ -149,7 +177,17 @@ class Objective(ABC):
             attributes["sustained"],
             ", ".join(filter(None, (reason, remark))),
             is_complete=is_complete,
+            was_promoted=stopped is not None,
         )
+
+    def _state_of(
+        self, stopped: TrialRecord | None, configuration: Configuration, seed: int
+    ) -> tuple[TrainingState | None, list[Epoch]]:
+        """Where a training goes on, and its history up to there; from its start if that is lost."""
+        if stopped is None:
+            return None, []
+        state = kept_state(self._store, self._folder, stopped.number, configuration, seed)
+        return state, stopped.history if state else []
 
     def _keep_pictures(self, trial: "optuna.Trial", state: State, about: dict[str, Any]) -> str:
         """What is there to see of a trained trial; says what went wrong ("" if nothing).
@@ -166,9 +204,14 @@ class Objective(ABC):
             return _one_line(error)
         return ""
 
-    def _training(self, trial: "optuna.Trial", configuration: Configuration) -> TrainingRun:
+    def _training(
+        self,
+        trial: "optuna.Trial",
+        configuration: Configuration,
+        seed: int,
+        state: TrainingState | None,
+    ) -> TrainingRun:
         context = self._context
-        seed = self._seed(trial)
         made_with = {
             "seed": seed,
             "device": device_name(context.device),
@@ -186,12 +229,16 @@ class Objective(ABC):
                 seed=seed,
                 precision=context.precision,
                 lane=context.lane,
+                state=state,
             )
 
     def _follow(
-        self, trial: "optuna.Trial", epochs: Iterator[Epoch], params: int
+        self, trial: "optuna.Trial", epochs: Iterator[Epoch], params: int, *, past: int = 0
     ) -> tuple[list[Epoch], str]:
-        """Reports epoch after epoch; returns them, and why they ended early ("" if not)."""
+        """Reports epoch after epoch; returns them, and why they ended early ("" if not).
+
+        It may be stopped after those that are `past`.
+        """
         history = []
         for epoch in epochs:
             history.append(epoch)
@@ -200,8 +247,9 @@ class Objective(ABC):
             if epoch.train_loss is None or epoch.loss is None:
                 return history, f"diverged in epoch {epoch.epoch}"
             self._tell(EpochDone(trial.number, epoch.epoch, epoch.accuracy))
-            if epoch.epoch < self._settings.epochs and trial.should_prune():
-                return history, f"pruned after epoch {epoch.epoch}"
+            is_open = past < epoch.epoch < self._settings.epochs
+            if is_open and trial.should_prune():
+                return history, f"{_STOPPED} after epoch {epoch.epoch}"
         return history, ""
 
     def _set(self, trial: "optuna.Trial", attributes: dict[str, Any]) -> None:
@@ -245,17 +293,29 @@ class SearchObjective(Objective):
         if excess > 0:
             self._set(trial, time_attributes(self._lap()))
             raise TrialPruned(f"{cost.params} parameters are over the budget")
-        if self._register.is_surplus(trial.number, self._plan.trials):
+        is_new = promoted_from(trial) is None
+        if is_new and self._register.is_surplus(trial.number, self._plan.trials):
             hand_back(self._study, trial.number)
             raise Surplus
         return configuration, cost.params
 
     def _seed(self, trial: "optuna.Trial") -> int:
+        stopped = self._goes_on_with(trial)
+        if stopped is not None:
+            return int(stopped.attributes["seed"])
         return derived_seed(self._plan.seed, turn_of(trial))
+
+    def _goes_on_with(self, trial: "optuna.Trial") -> TrialRecord | None:
+        number = promoted_from(trial)
+        if number is None:
+            return None
+        return TrialRecord.from_trial(self._study.get_trials(deepcopy=False)[number]).checked()
 
     def _trained_before(
         self, trial: "optuna.Trial", configuration: Configuration
     ) -> TrialRecord | None:
+        if promoted_from(trial) is not None:
+            return None
         return self._register.trained_before(trial.number, configuration)
 
 
@@ -270,6 +330,9 @@ class GivenObjective(Objective):
 
     def _seed(self, trial: "optuna.Trial") -> int:
         return self._given(trial).seed
+
+    def _goes_on_with(self, trial: "optuna.Trial") -> None:
+        return None
 
     def _trained_before(self, trial: "optuna.Trial", configuration: Configuration) -> None:
         return None

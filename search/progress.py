@@ -41,6 +41,8 @@ class Tally:
     def count(self, event: Finished) -> None:
         self.complete += event.state == "complete"
         self.pruned += event.state == "pruned"
+        if event.was_promoted and event.state in ("complete", "pruned"):
+            self.pruned -= 1
         if event.state == "complete" and event.sustained is not None:
             self.best = max(event.sustained, self.best or 0.0)
 

@@ -1,16 +1,23 @@
-"""Stops a trial early when it promises less than most of all that came as far."""
+"""Stops a trial early when it promises less than most of all that came as far, and takes it up
+again when it no longer does.
+
+Asynchronous successive halving (Li et al., A System for Massively Parallel Hyperparameter Tuning,
+MLSys 2020). Optuna's stops a trial for good by what is known when it comes: of the first ones too
+few, and among good ones good ones. As nothing is lost here by stopping a trial too early, it goes
+on only if it is likely to be among the best of its rung in the end as well.
+"""
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
+from results.record import DUPLICATE_KEY, origin_of, promoted_from
 from results.settings import StudySettings
 from search.outlook import LEAST_ERROR, final_log_error, is_accuracy, log_error
 from search.settling import Settling
@@ -19,17 +26,28 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-FEWEST_OTHERS = 4
-"""With fewer trials to compare with nothing is pruned, nor with fewer falls to guess from."""
+MARGIN = 0.5
+"""By how much a trial must be better placed than the last that would go on if no more came:
+standard deviations of the number of trials that are as good as that."""
+
+FEWEST_AT_THE_END = 4
+"""When no more are begun, so many go on from each epoch, however small a part of all they are."""
+
+
+class _Standing(NamedTuple):
+    """Of a trial at an epoch: its score there, and the one that it would have if it held."""
+
+    score: float
+    holding: float
 
 
 @dataclass
 class _Rung:
-    """What the trials that ended told at an epoch."""
+    """What the trials that ended told at an epoch; by the number that each began with."""
 
-    scores: list[float] = field(default_factory=list)
-    holding: list[float] = field(default_factory=list)
-    """The score of each if it held the target."""
+    standings: dict[int, _Standing] = field(default_factory=dict)
+    stopped: dict[int, int] = field(default_factory=dict)
+    """Those that were stopped here: the number of the trial that was."""
     falls: list[float] = field(default_factory=list)
     """Of complete trials: log error at the end minus that here."""
 
@@ -37,17 +55,16 @@ class _Rung:
 class HalvingPruner(BasePruner):
     """After each epoch of `parts`: that part of all trials goes on, the most promising ones.
 
-    All trials means also those that were pruned there, running or not. Optuna's own pruners
-    do one of two things that hurt a study of some dozen trials: the median and percentile pruners
-    compare with complete trials alone, which are the good ones, and successive halving goes on
-    halving to the last epochs, where it stops one of the best two to save a fifth of its training.
+    All trials means also those that were stopped there, running or not. One that is stopped can be
+    gone on with later (see `promotable`). As long as no trial has come from an epoch to its end,
+    and none is on its way, the next goes on whatever it promises: samplers learn from what is
+    complete.
 
     With the objective "accuracy" a trial promises its accuracy so far. With "smallest" that would
     stop what is small, because it learns more slowly. There a trial promises the accuracy that it
     comes to, up to the target, if its error falls from here on by the median factor of complete
     trials; and what its size is worth above the target, times the part of complete trials whose
-    fall would do. One that has reached the target already promises its score; no other is pruned
-    before a few complete trials have shown a fall from that epoch.
+    fall would do. One that has reached the target already promises its score.
 
     Serves one study, in all threads of a process.
     """
@@ -64,67 +81,107 @@ class HalvingPruner(BasePruner):
         if epoch is None or epoch not in self._rungs:
             return False
         with self._lock:
-            ended, unfinished = self._settling.split(study.get_trials(deepcopy=False))
-            for each in ended:
-                if each.state != TrialState.FAIL:  # what was cut off is run again
-                    self._take_in(each)
+            trials = study.get_trials(deepcopy=False)
+            unfinished = self._look(trials)
+            unfinished[origin_of(trial, trials)] = trial
+            return not self._goes_on(origin_of(trial, trials), epoch, unfinished)
+
+    def promotable(self, study: "Study", *, is_last: bool) -> int | None:
+        """The number of the stopped trial to go on with before a new one is begun, None if there is
+        none.
+
+        Of the epoch that is nearest to the end it is the most promising, and one that would not be
+        stopped now. `is_last`: no new one will be begun.
+        """
+        with self._lock:
+            unfinished = self._look(study.get_trials(deepcopy=False))
+            for epoch in sorted(self._rungs, reverse=True):
+                stopped = self._rungs[epoch].stopped
+                candidates = stopped.keys() - unfinished.keys()
+                if candidates:
+                    promises = self._promises(epoch, self._standings(epoch, unfinished))
+                    best = max(candidates, key=lambda origin: (promises[origin], -origin))
+                    if self._goes_on(best, epoch, unfinished, is_last=is_last):
+                        return stopped[best]
+        return None
+
+    def _look(self, trials: Sequence["FrozenTrial"]) -> "dict[int, FrozenTrial]":
+        """Takes in what has ended since; returns the unfinished trials by their origin."""
+        ended, unfinished = self._settling.split(trials)
+        for each in ended:
+            origin = origin_of(each, trials)
+            if promoted_from(each) is not None:  # or failed to: it is not tried again
+                for rung in self._rungs.values():
+                    rung.stopped.pop(origin, None)
+            if each.state != TrialState.FAIL:  # what was cut off is run again
+                self._take_in(each, origin)
+        return {origin_of(each, trials): each for each in unfinished}
+
+    def _take_in(self, trial: "FrozenTrial", origin: int) -> None:
+        for epoch in trial.intermediate_values.keys() & self._rungs.keys():
             rung = self._rungs[epoch]
-            here = [
-                each
-                for each in unfinished
-                if each.number != trial.number and epoch in each.intermediate_values
-            ]
-            if len(rung.scores) + len(here) < FEWEST_OTHERS:
-                return False
-            if self._is_to_be_guessed(_score(trial, epoch)) and len(rung.falls) < FEWEST_OTHERS:
-                return False
-            here.append(trial)
-            scores = np.array([*rung.scores, *(_score(each, epoch) for each in here)])
-            holding = np.array([*rung.holding, *map(self._score_if_holding, here)])
-            falls = np.sort(rung.falls)
-        promises = self._promises(scores, holding, falls)
-        return bool(promises[-1] < np.quantile(promises[:-1], 1 - self.parts[epoch]))
+            standing = rung.standings[origin] = self._standing(trial, epoch)
+            if trial.state == TrialState.COMPLETE and is_accuracy(standing.score, self._settings):
+                end = final_log_error(trial, self._settings)
+                rung.falls.append(end - log_error(standing.score))
+            was_stopped = trial.state == TrialState.PRUNED and epoch == trial.last_step
+            # Not what diverged, nor what only repeats another trial.
+            if was_stopped and standing.score > 0 and DUPLICATE_KEY not in trial.user_attrs:
+                rung.stopped[origin] = trial.number
 
-    def _take_in(self, trial: "FrozenTrial") -> None:
-        for epoch, rung in self._rungs.items():
-            if epoch not in trial.intermediate_values:
-                continue
-            score = _score(trial, epoch)
-            rung.scores.append(score)
-            rung.holding.append(self._score_if_holding(trial))
-            if trial.state == TrialState.COMPLETE and self._is_to_be_guessed(score):
-                rung.falls.append(final_log_error(trial, self._settings) - log_error(score))
-
-    def _is_to_be_guessed(self, score: float) -> bool:
-        settings = self._settings
-        return settings.objective == "smallest" and is_accuracy(score, settings)
-
-    def _score_if_holding(self, trial: "FrozenTrial") -> float:
+    def _standing(self, trial: "FrozenTrial", epoch: int) -> _Standing:
+        score = trial.intermediate_values[epoch]
         params: Any = trial.user_attrs.get("params")
         if not isinstance(params, int):  # another program's: its size is worth nothing
             params = self._settings.max_params
-        return self._settings.score(100, params)
+        # What is no number is the worst.
+        return _Standing(score if math.isfinite(score) else 0.0, self._settings.score(100, params))
 
-    def _promises(
+    def _standings(
+        self, epoch: int, unfinished: "Mapping[int, FrozenTrial]"
+    ) -> dict[int, _Standing]:
+        """Of all trials that came to an epoch."""
+        going = {
+            origin: self._standing(trial, epoch)
+            for origin, trial in unfinished.items()
+            if epoch in trial.intermediate_values
+        }
+        return self._rungs[epoch].standings | going
+
+    def _goes_on(
         self,
-        scores: NDArray[np.float64],
-        holding: NDArray[np.float64],
-        falls: NDArray[np.float64],
-    ) -> NDArray[np.float64]:
-        settings = self._settings
-        if settings.objective == "accuracy" or not len(falls):
-            return scores
-        target = settings.target
-        least = max(100 - target, LEAST_ERROR)
-        errors = np.log(np.maximum(100 - scores, least))
-        comes_to = np.minimum(100 - np.exp(errors + np.median(falls)), target)
-        # The part of falls that lead to the target or beyond.
-        holds = np.searchsorted(falls, math.log(least) - errors, "right") / len(falls)
-        expected = comes_to + holds * (holding - target)
-        return np.where(scores >= target, scores, expected)
+        origin: int,
+        epoch: int,
+        unfinished: "Mapping[int, FrozenTrial]",
+        *,
+        is_last: bool = False,
+    ) -> bool:
+        standings = self._standings(epoch, unfinished)
+        if not self._rungs[epoch].falls and is_accuracy(standings[origin].score, self._settings):
+            others = (trial for each, trial in unfinished.items() if each != origin)
+            return not any((trial.last_step or 0) >= epoch for trial in others)
+        promises = self._promises(epoch, standings)
+        better = sum(each > promises[origin] for each in promises.values())
+        return better + 1 <= self._places(epoch, len(promises), is_last=is_last)
 
+    def _places(self, epoch: int, trials: int, *, is_last: bool) -> float:
+        """How many of so many trials that came to an epoch go on."""
+        part = self.parts[epoch]
+        if is_last:
+            return max(part * trials, FEWEST_AT_THE_END)
+        return part * trials - MARGIN * math.sqrt(part * (1 - part) * trials)
 
-def _score(trial: "FrozenTrial", epoch: int) -> float:
-    """As reported; what is no number is the worst."""
-    score = trial.intermediate_values[epoch]
-    return score if math.isfinite(score) else 0.0
+    def _promises(self, epoch: int, standings: Mapping[int, _Standing]) -> dict[int, float]:
+        settings, falls = self._settings, np.sort(self._rungs[epoch].falls)
+        scores, holding = np.array(list(standings.values())).T
+        promises = scores
+        if settings.objective == "smallest" and len(falls):
+            target = settings.target
+            least = max(100 - target, LEAST_ERROR)
+            errors = np.log(np.maximum(100 - scores, least))
+            comes_to = np.minimum(100 - np.exp(errors + np.median(falls)), target)
+            # The part of falls that lead to the target or beyond.
+            holds = np.searchsorted(falls, math.log(least) - errors, "right") / len(falls)
+            expected = comes_to + holds * (holding - target)
+            promises = np.where(scores >= target, scores, expected)
+        return dict(zip(standings, promises.tolist(), strict=True))

@@ -1,15 +1,23 @@
 """What a search asks of the trials before: how many there are, and whether one is new."""
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from results.record import State, TrialRecord, turn_of
+from results.record import State, TrialRecord, promoted_from, turn_of
 from search.settling import Settling
 
 if TYPE_CHECKING:
     import optuna
 
     from space import Configuration
+
+
+class Counts(NamedTuple):
+    """Of trials: `running` are new ones; `promoted`: running or waiting, going on with others."""
+
+    trained: int
+    running: int
+    promoted: int
 
 
 class Register:
@@ -23,6 +31,8 @@ class Register:
         self._turns: list[int] = []
         self._trained = 0
         self._unfinished: list[int] = []
+        """Without the promoted ones: their place is that of the stopped trial."""
+        self._promoted = 0
         self._by_configuration: dict[tuple[object, object], TrialRecord] = {}
 
     def states(self) -> list[State]:
@@ -31,12 +41,12 @@ class Register:
             self._look()
             return list(self._states)
 
-    def counts(self) -> tuple[int, int]:
-        """How many trials are trained, and how many run."""
+    def counts(self) -> Counts:
+        """How many trials are trained, and how many will be."""
         with self._lock:
             self._look()
             running = sum(self._states[number] == "running" for number in self._unfinished)
-            return self._trained, running
+            return Counts(self._trained, running, self._promoted)
 
     def is_surplus(self, number: int, trials: int) -> bool:
         """Whether others fill all the places that `--trials` gives.
@@ -67,12 +77,18 @@ class Register:
             record = TrialRecord.from_trial(trial)
             self._states[record.number : record.number + 1] = [record.state]
             self._turns[record.number : record.number + 1] = [turn_of(trial)]
-        self._unfinished = [trial.number for trial in unfinished]
+        new = [trial.number for trial in unfinished if promoted_from(trial) is None]
+        self._unfinished, self._promoted = new, len(unfinished) - len(new)
         for record in map(TrialRecord.from_trial, ended):
             if not record.was_trained:
                 continue
-            self._trained += 1
+            stopped = record.promoted_from
+            if stopped is None:
+                self._trained += 1
+            else:
+                self._states[stopped] = "promoted"
             ids = (record.attributes.get("architecture_id"), record.attributes.get("recipe_id"))
             first = self._by_configuration.get(ids)
-            if record.history and (first is None or record.number < first.number):
+            is_first = first is None or first.number == stopped or record.number < first.number
+            if record.history and is_first:
                 self._by_configuration[ids] = record

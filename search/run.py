@@ -23,6 +23,7 @@ from search.plan import Plan, Precision
 from search.precision import precision_for
 from search.process import ThisMachine, Workplace
 from search.progress import Tally, duration, make_display, say, time_line
+from search.promotion import promotions_left
 from search.publisher import Publisher
 from search.study import SEED_KEY, DeadTrials, failures, make_or_resume, queue
 from search.task import ConfirmTask, QueueTask, SearchTask, Task
@@ -183,7 +184,7 @@ def _search(plan: Plan, study: "optuna.Study", crew: Crew, publisher: Publisher)
         states.count("pruned"),
         max((each.sustained for each in complete(trials)), default=None),
     )
-    if tally.done >= plan.trials:
+    if tally.done >= plan.trials and not promotions_left(study, plan):
         say(f"study {plan.study} has {tally.done} trained trials already, --trials {plan.trials}")
     else:
         account = TimeAccount(plan.workers)

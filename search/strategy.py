@@ -15,7 +15,7 @@ PRUNERS = ("halving", "hyperband", "median", "percentile", "none")
 STARTUP_DRAWS = 24
 """Trials before "tpe" (infeasible ones count) and "gp" (complete ones alone) start to model."""
 
-HALVING = {2 / 15: 0.6, 4 / 15: 0.6, 6 / 15: 0.4}
+HALVING = {2 / 15: 0.5, 4 / 15: 0.5, 6 / 15: 0.5}
 """The part of a training after which a part of the trials goes on; see benchmarks/README.md."""
 
 FIRST_PRUNED_EPOCH = 3
@@ -98,7 +98,8 @@ def make_pruner(name: str, settings: StudySettings) -> "optuna.pruners.BasePrune
     """A pruner over the epochs of a study.
 
     "halving": of all trials that came as far, the most promising parts that `HALVING` says go on,
-    but nothing is stopped before epoch 2, and of several at the same epoch the first counts.
+    at once or later; but nothing is stopped before epoch 2, and of several at the same epoch the
+    first counts.
     "hyperband": Optuna's, over several ladders of
     successive halving. "median": stops a trial whose best epoch so far is below the median of what
     the complete trials had at the same epoch. "percentile": the same with the lower quarter.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SearchTask:
-    """Train trials until the study has as many as the plan asks for."""
+    """Train trials until the study has as many as the plan asks for, the best to their end."""
 
 
 @dataclass(frozen=True)

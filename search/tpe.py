@@ -23,6 +23,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from scipy.special import log_ndtr, logsumexp, ndtri_exp
 
+from results.record import promoted_from
 from search.settling import Settling
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class History:
         sign = 1 if study.direction == StudyDirection.MINIMIZE else -1
         for trial in ended:
             if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+                if (stopped := promoted_from(trial)) is not None:
+                    self._forget(stopped)
                 bisect.insort(self._ranking, (*_merit(trial, sign), trial.number))
                 bisect.insort(self._numbers, trial.number)
                 self.space = self.space or dict(sorted(trial.distributions.items()))
@@ -103,6 +106,11 @@ class History:
                     [each.to_internal_repr(trial.params[name]) for name, each in self.space.items()]
                 )
         return running
+
+    def _forget(self, number: int) -> None:
+        """It is known better under another number."""
+        self._ranking = [each for each in self._ranking if each[-1] != number]
+        self._numbers.remove(number)
 
     def _rows(self, numbers: Sequence[int]) -> Array:
         found = [self._values[number] for number in numbers if number in self._values]

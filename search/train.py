@@ -26,6 +26,7 @@ from search.optimizer import make_optimizer
 from search.plan import Precision, derived_seed
 from search.recalibrate import recalibrate
 from search.schedule import learning_rates
+from search.state import TrainingState
 from space import Configuration, Recipe
 from space.dropout import Dropout
 from space.network import Network, build_network
@@ -35,6 +36,8 @@ EVALUATION_BATCH = {"cpu": 250, "cuda": 1_000}
 
 STEPS_PER_LAUNCH = 16
 """More make an epoch fewer launches, and the capture of a trial's graphs longer."""
+
+_OPTIMIZER, _GENERATOR = "optimizer", "generator"
 
 _BUILDING = threading.Lock()
 """Networks are initialised from torch's global random state."""
@@ -64,7 +67,7 @@ class EpochMetrics:
 
 
 class TrainingRun:
-    """Trains a configuration from one seed; iterate over it once.
+    """Trains a configuration from one seed, or from a `state` of that; iterate over it once.
 
     The same arguments give the same numbers on a CPU, whatever else draws random numbers. Each
     epoch is a new permutation of the training images, cut into full batches; the incomplete last
@@ -84,6 +87,7 @@ class TrainingRun:
         seed: int,
         precision: Precision = "float32",
         lane: Lane | None = None,
+        state: TrainingState | None = None,
     ) -> None:
         self._configuration = configuration
         self._train, self._evaluation = train, evaluation
@@ -92,6 +96,8 @@ class TrainingRun:
         self._autocast = precision == "bfloat16"
         self._batch_size, self._steps = full_batches(configuration.recipe, train)
         self._lane = lane or make_lane(train.images.device)
+        self._begins_with = state
+        self._epochs_done = state.epoch if state else 0
         self.eager_reason = ""
         self.capture_seconds = 0.0
         with self._lane.active():
@@ -101,6 +107,12 @@ class TrainingRun:
     def network(self) -> nn.Module:
         """The network with the weights that are measured, in evaluation mode."""
         return self._measured.network.eval()
+
+    def state(self) -> TrainingState:
+        """The state after the last epoch that was yielded, on the CPU."""
+        with self._lane.active():
+            kept = {name: tensor.cpu().clone() for name, tensor in self._named().items()}
+        return TrainingState(self._epochs_done, {**kept, _GENERATOR: self._generator.get_state()})
 
     def __iter__(self) -> Iterator[EpochMetrics]:
         try:
@@ -147,12 +159,37 @@ class TrainingRun:
         self._evaluation_sums = Sums(device)
         self._training = Repeated(self._step, self._lane, self._generator, at_once=STEPS_PER_LAUNCH)
         self._evaluating = Repeated(self._evaluate, self._lane, self._generator)
+        if self._begins_with:
+            self._take_over(self._begins_with)
+
+    def _named(self) -> dict[str, torch.Tensor]:
+        """What changes from step to step, by name."""
+        momenta = self._optimizer.state[self._live.weights]
+        parts = {
+            "live": self._live.network.state_dict(),
+            "measured": self._measured.network.state_dict(),
+            _OPTIMIZER: {name: each for name, each in momenta.items() if torch.is_tensor(each)},
+        }
+        return {f"{part}.{name}": each for part in parts for name, each in parts[part].items()}
+
+    def _take_over(self, state: TrainingState) -> None:
+        """Into the tensors that are there: what runs, and what will be captured, reads those."""
+        momenta = self._optimizer.state[self._live.weights]
+        for name, kept in state.tensors.items():
+            part, _, within = name.partition(".")
+            if part == _OPTIMIZER and within not in momenta:  # some are made by the first step
+                momenta[within] = torch.empty_like(kept, device=self._lane.device)
+        with torch.no_grad():
+            for name, tensor in self._named().items():
+                tensor.copy_(state.tensors[name])
+        self._generator.set_state(state.tensors[_GENERATOR])
 
     def _run(self) -> Iterator[EpochMetrics]:
         try:
-            for epoch in range(1, self._epochs + 1):
+            for epoch in range(self._epochs_done + 1, self._epochs + 1):
                 with self._lane.active():
                     metrics = self._epoch(epoch)
+                self._epochs_done = epoch
                 yield metrics
                 if not metrics.is_finite:
                     return

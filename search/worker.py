@@ -192,9 +192,11 @@ def run(context: "Context", task: Task) -> None:
 
 
 def search(context: "Context") -> None:
-    """Trains trials until as many are trained as the plan asks for."""
+    """Trains trials until as many are trained as the plan asks for, and goes on with those that
+    were stopped and are among the best of them."""
     from search.clock import Lap
     from search.objective import SearchObjective
+    from search.promotion import promote
 
     plan, study, register = context.plan, context.study, context.register
     objective = SearchObjective(context)
@@ -204,16 +206,17 @@ def search(context: "Context") -> None:
     with clock.measuring("storage"):
         while True:
             dead.hand_back()
-            trained, running = register.counts()
-            if trained >= plan.trials:
-                return
-            if trained + running >= plan.trials:
+            trained, running, promoted = register.counts()
+            is_last = trained + running >= plan.trials
+            if promote(study, is_last=is_last) or not is_last:
+                _give_up_if_hopeless(plan, register.states()[first:])
+                _train_one(study, objective)
+                context.tell(TimeSpent(lap()))
+            elif trained < plan.trials or promoted:
                 with clock.measuring("waiting"):
                     time.sleep(IDLE_SECONDS)
-                continue
-            _give_up_if_hopeless(plan, register.states()[first:])
-            _train_one(study, objective)
-            context.tell(TimeSpent(lap()))
+            else:
+                return
 
 
 def work_off(context: "Context") -> None:

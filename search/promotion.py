@@ -1,0 +1,56 @@
+"""Goes on with trials that were stopped early and are among the best after all.
+
+A trial that has ended can't be begun again: another takes its place, with the same parameters, turn
+and seed, the same history up to where it was stopped, and the state of its training.
+"""
+
+from typing import TYPE_CHECKING
+
+from results.ledger import at_once
+from results.record import KNOWN_KEY, PROMOTED_KEY, TURN_KEY, promoted_from, turn_of
+from search.plan import Plan
+from search.pruner import HalvingPruner
+from search.strategy import make_pruner
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def promote(study: "optuna.Study", *, is_last: bool) -> bool:
+    """Queues the stopped trial to go on with; whether there is one.
+
+    It is the first in the queue, as its turn is earlier than that of any new one. `is_last`: no
+    new one will be begun. The study is kept in a ledger.
+    """
+    from optuna.trial import TrialState, create_trial
+
+    pruner = study.pruner
+    if not isinstance(pruner, HalvingPruner):
+        return False
+
+    def add() -> bool:
+        number = pruner.promotable(study, is_last=is_last)
+        if number is None:
+            return False
+        trial = study.get_trials(deepcopy=False)[number]
+        known = {key: trial.user_attrs[key] for key in (KNOWN_KEY,) if key in trial.user_attrs}
+        study.add_trial(
+            create_trial(
+                state=TrialState.WAITING,
+                system_attrs={"fixed_params": trial.params},
+                user_attrs={PROMOTED_KEY: number, TURN_KEY: turn_of(trial), **known},
+            )
+        )
+        return True
+
+    # Only a change needs the study for itself.
+    return pruner.promotable(study, is_last=is_last) is not None and at_once(study, add)
+
+
+def promotions_left(study: "optuna.Study", plan: Plan) -> bool:
+    """Whether a search that has all its trials has stopped ones to go on with."""
+    pruner = make_pruner(plan.pruner, plan.settings)
+    if isinstance(pruner, HalvingPruner) and pruner.promotable(study, is_last=True) is not None:
+        return True
+    trials = study.get_trials(deepcopy=False)
+    return any(promoted_from(each) is not None for each in trials if not each.state.is_finished())
