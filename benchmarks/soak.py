@@ -301,7 +301,8 @@ def _faults(
             return [f"was cut off, and run again with other parameters as trial {later.number}"]
         is_blamed = later.attributes["attempt"] > record.attributes.get("attempt", 1)
         turn = later.attributes.get(TURN_KEY)
-        if turn != (None if is_blamed else turn_of(trial)):
+        keeps_turn = not is_blamed or record.promoted_from is not None
+        if turn != (turn_of(trial) if keeps_turn else None):
             return [f"was cut off, and run again out of its turn as trial {later.number}"]
     if record.was_trained:
         epochs = [each.epoch for each in record.history]

@@ -2,7 +2,7 @@
 
 It keeps its turn, before all that was queued or drawn after it, and with it its seed. Only what may
 have ended its process, or took too much memory, goes behind the others, so that they are trained
-whatever comes of it.
+whatever comes of it; but not what goes on with a stopped trial.
 """
 
 from contextlib import suppress
@@ -79,7 +79,7 @@ def _again(
         return None
     kept = {key: trial.user_attrs[key] for key in _KEPT if key in trial.user_attrs}
     attributes = {"retry_of": trial.number, "attempt": attempt, **kept}
-    if not behind:
+    if not behind or PROMOTED_KEY in kept:  # no new trial is begun before that one
         attributes[TURN_KEY] = turn_of(trial)
     return create_trial(
         state=TrialState.WAITING,

@@ -54,11 +54,19 @@ def summary_table(found: dict[str, Any]) -> None:
         )
 
 
+_HIDDEN = {
+    "infeasible": "more over the budget",
+    "promoted": "gone on with under later numbers",
+    "waiting": "waiting",
+}
+"""Trials that are counted alone, by state, in words."""
+
+
 def trials_table(study: str, measured_on: str, frame: "pd.DataFrame") -> None:
     """Prints the main columns of the trials that were trained, failed or run, best first."""
     from rich.table import Table
 
-    shown = frame[~frame["state"].isin(["infeasible", "waiting"])]
+    shown = frame[~frame["state"].isin([*_HIDDEN])]
     if "sustained" in shown:
         shown = shown.sort_values("sustained", ascending=False)
     table = Table(
@@ -75,7 +83,7 @@ def trials_table(study: str, measured_on: str, frame: "pd.DataFrame") -> None:
     console.print(table)
     hidden = [
         f"{count} {words}"
-        for state, words in (("infeasible", "more over the budget"), ("waiting", "waiting"))
+        for state, words in _HIDDEN.items()
         if (count := int((frame["state"] == state).sum()))
     ]
     console.print(

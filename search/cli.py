@@ -96,9 +96,9 @@ if TYPE_CHECKING:
     type=click.Choice(PRUNERS),
     default="halving",
     show_default=True,
-    help="How poor trials are stopped early. halving: after 2, 4 and 6 of 15 epochs the most "
-    "promising 60, 60 and 40% go on (of other numbers of epochs after as large a part, two at "
-    "least); none: all are trained to the end.",
+    help="How poor trials are stopped early. halving: after 2, 4 and 6 of 15 epochs (of other "
+    "numbers of epochs after as large a part, two at least) the more promising half goes on, at "
+    "once or later; none: all are trained to the end.",
 )
 @click.option(
     "--seed",

@@ -1,13 +1,13 @@
 """Goes on with trials that were stopped early and are among the best after all.
 
-A trial that has ended can't be begun again: another takes its place, with the same parameters, turn
-and seed, the same history up to where it was stopped, and the state of its training.
+A trial that has ended can't be begun again: another takes its place, with the same parameters and
+seed, the same history up to where it was stopped, and the state of its training.
 """
 
 from typing import TYPE_CHECKING
 
 from results.ledger import at_once
-from results.record import KNOWN_KEY, PROMOTED_KEY, TURN_KEY, promoted_from, turn_of
+from results.record import KNOWN_KEY, PROMOTED_KEY, TURN_KEY, promoted_from
 from search.plan import Plan
 from search.pruner import HalvingPruner
 from search.strategy import make_pruner
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 
 def promote(study: "optuna.Study", *, is_last: bool) -> bool:
-    """Queues the stopped trial to go on with; whether there is one.
+    """Whether a stopped trial waits to be gone on with; queues it if there is one.
 
-    It is the first in the queue, as its turn is earlier than that of any new one. `is_last`: no
-    new one will be begun. The study is kept in a ledger.
+    It is the first in the queue. `is_last`: no new one will be begun. The study is kept in a
+    ledger.
     """
     from optuna.trial import TrialState, create_trial
 
+    waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if any(promoted_from(each) is not None for each in waiting):  # its process may be gone
+        return True
     pruner = study.pruner
     if not isinstance(pruner, HalvingPruner):
         return False
@@ -38,7 +41,7 @@ def promote(study: "optuna.Study", *, is_last: bool) -> bool:
             create_trial(
                 state=TrialState.WAITING,
                 system_attrs={"fixed_params": trial.params},
-                user_attrs={PROMOTED_KEY: number, TURN_KEY: turn_of(trial), **known},
+                user_attrs={PROMOTED_KEY: number, TURN_KEY: 0, **known},
             )
         )
         return True

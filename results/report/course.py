@@ -24,13 +24,27 @@ def pruning(found: Findings) -> str:
         f"saved {skipped:,} of {whole:,} epochs ({100 * skipped / whole:.0f}%), about "
         f"{_duration(seconds)} of training at the seconds per epoch of the same trials. What it "
         f"cost is unknown: a trial that was stopped might have become the best."
+        + _gone_on_with(sum(each.state == "promoted" for each in found.records))
+    )
+
+
+def _gone_on_with(number: int) -> str:
+    if not number:
+        return ""
+    those = "Another one" if number == 1 else f"{number:,} others"
+    return (
+        f" {those} {'was' if number == 1 else 'were'} stopped and gone on with later, when more "
+        f"had been tried."
     )
 
 
 def unused_draws(found: Findings) -> str:
     """Draws that trained nothing to its end for other reasons than pruning. Empty if none."""
     states = [each.state for each in found.records]
-    drawn = sum(state not in ("waiting", "cut off") for state in states)
+    drawn = sum(
+        each.state not in ("waiting", "cut off") and each.promoted_from is None
+        for each in found.records
+    )
     diverged = sum(each.diverged for each in found.records)
     said = []
     if over := states.count("infeasible"):
