@@ -131,7 +131,8 @@ class Window:
 
     def hear(self, event: Event) -> None:
         if isinstance(event, Finished):
-            self.trials += event.state in ("complete", "pruned", "duplicate")
+            trained = event.state in ("complete", "pruned", "duplicate")
+            self.trials += trained and not event.was_promoted
         elif isinstance(event, EpochDone):
             self.epochs += 1
         elif isinstance(event, TimeSpent):

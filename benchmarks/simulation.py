@@ -23,6 +23,7 @@ from search.data import DataSource, Digits
 from search.lane import make_lane
 from search.plan import Plan
 from search.register import Register
+from search.state import TrainingState
 from search.study import load, make_or_resume
 from search.train import EpochMetrics
 from space import Configuration, SearchSpace
@@ -41,17 +42,28 @@ class SimulatedTraining:
     eager_reason = ""
 
     def __init__(
-        self, configuration: Configuration, *_: object, epochs: int, seed: int, **__: object
+        self,
+        configuration: Configuration,
+        *_: object,
+        epochs: int,
+        seed: int,
+        state: TrainingState | None = None,
+        **__: object,
     ) -> None:
-        self._epochs = epochs
+        self._epochs, self._epochs_done = epochs, state.epoch if state else 0
         self._luck = random.Random(seed)
         self.network = build_network(configuration.architecture).eval()
 
+    def state(self) -> TrainingState:
+        return TrainingState(self._epochs_done, {"nothing": torch.zeros(1)})
+
     def __iter__(self) -> Iterator[EpochMetrics]:
         ceiling = self._luck.uniform(98, 99.5)
-        for epoch in range(1, self._epochs + 1):
+        scatter = [self._luck.uniform(-0.1, 0.1) for _ in range(self._epochs)]
+        for epoch in range(self._epochs_done + 1, self._epochs + 1):
             time.sleep(self.SECONDS)
-            accuracy = ceiling - 3 * math.exp(-epoch / 2) + self._luck.uniform(-0.1, 0.1)
+            self._epochs_done = epoch
+            accuracy = ceiling - 3 * math.exp(-epoch / 2) + scatter[epoch - 1]
             yield EpochMetrics(epoch, 0.1, 99.0, 0.1, accuracy, 0.001, 0.0)
 
 

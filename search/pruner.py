@@ -168,7 +168,7 @@ class HalvingPruner(BasePruner):
         """How many of so many trials that came to an epoch go on."""
         part = self.parts[epoch]
         if is_last:
-            return max(part * trials, FEWEST_AT_THE_END)
+            return max(math.ceil(part * trials), FEWEST_AT_THE_END)
         return part * trials - MARGIN * math.sqrt(part * (1 - part) * trials)
 
     def _promises(self, epoch: int, standings: Mapping[int, _Standing]) -> dict[int, float]:
