@@ -333,7 +333,7 @@ def _dashboard_faults(study: optuna.Study, folder: Path, trials: int) -> list[st
 @click.option("--minutes", type=float, help="How long it kills. Default: until --kills are done.")
 @click.option("--kills", type=int, help="How often. Default: 50, or any number with --minutes.")
 @click.option("--workers", type=int, default=2, show_default=True)
-@click.option("--epochs", type=int, default=2, show_default=True)
+@click.option("--epochs", type=int, default=4, show_default=True)
 @click.option("--gap", type=float, help="Most seconds between kills. Default: 40, simulated 1.5.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the kills and the search.")
 @click.option("--storage", help="Database for the study. Default: an SQLite file in --folder.")

@@ -82,9 +82,11 @@ class HalvingPruner(BasePruner):
             return False
         with self._lock:
             trials = study.get_trials(deepcopy=False)
-            unfinished = self._look(trials)
-            unfinished[origin_of(trial, trials)] = trial
-            return not self._goes_on(origin_of(trial, trials), epoch, unfinished)
+            origin = origin_of(trial, trials)
+            unfinished = self._look(trials) | {origin: trial}
+            standings = self._standings(epoch, unfinished)
+            promises = self._promises(epoch, standings)
+            return not self._goes_on(origin, epoch, unfinished, standings, promises)
 
     def promotable(self, study: "Study", *, is_last: bool) -> int | None:
         """The number of the stopped trial to go on with before a new one is begun, None if there is
@@ -98,11 +100,13 @@ class HalvingPruner(BasePruner):
             for epoch in sorted(self._rungs, reverse=True):
                 stopped = self._rungs[epoch].stopped
                 candidates = stopped.keys() - unfinished.keys()
-                if candidates:
-                    promises = self._promises(epoch, self._standings(epoch, unfinished))
-                    best = max(candidates, key=lambda origin: (promises[origin], -origin))
-                    if self._goes_on(best, epoch, unfinished, is_last=is_last):
-                        return stopped[best]
+                if not candidates:
+                    continue
+                standings = self._standings(epoch, unfinished)
+                promises = self._promises(epoch, standings)
+                best = max(candidates, key=lambda origin: (promises[origin], -origin))
+                if self._goes_on(best, epoch, unfinished, standings, promises, is_last=is_last):
+                    return stopped[best]
         return None
 
     def _look(self, trials: Sequence["FrozenTrial"]) -> "dict[int, FrozenTrial]":
@@ -153,15 +157,16 @@ class HalvingPruner(BasePruner):
         origin: int,
         epoch: int,
         unfinished: "Mapping[int, FrozenTrial]",
+        standings: Mapping[int, _Standing],
+        promises: Mapping[int, float],
         *,
         is_last: bool = False,
     ) -> bool:
-        standings = self._standings(epoch, unfinished)
         if not self._rungs[epoch].falls and is_accuracy(standings[origin].score, self._settings):
             others = (trial for each, trial in unfinished.items() if each != origin)
             return not any((trial.last_step or 0) >= epoch for trial in others)
-        promises = self._promises(epoch, standings)
-        better = sum(each > promises[origin] for each in promises.values())
+        own = promises[origin]
+        better = sum(each > own for each in promises.values())
         return better + 1 <= self._places(epoch, len(promises), is_last=is_last)
 
     def _places(self, epoch: int, trials: int, *, is_last: bool) -> float:
@@ -173,15 +178,16 @@ class HalvingPruner(BasePruner):
 
     def _promises(self, epoch: int, standings: Mapping[int, _Standing]) -> dict[int, float]:
         settings, falls = self._settings, np.sort(self._rungs[epoch].falls)
-        scores, holding = np.array(list(standings.values())).T
-        promises = scores
-        if settings.objective == "smallest" and len(falls):
-            target = settings.target
-            least = max(100 - target, LEAST_ERROR)
-            errors = np.log(np.maximum(100 - scores, least))
-            comes_to = np.minimum(100 - np.exp(errors + np.median(falls)), target)
-            # The part of falls that lead to the target or beyond.
-            holds = np.searchsorted(falls, math.log(least) - errors, "right") / len(falls)
-            expected = comes_to + holds * (holding - target)
-            promises = np.where(scores >= target, scores, expected)
+        if settings.objective == "accuracy" or not len(falls):
+            return {origin: each.score for origin, each in standings.items()}
+        scores = np.fromiter((each.score for each in standings.values()), float)
+        holding = np.fromiter((each.holding for each in standings.values()), float)
+        target = settings.target
+        least = max(100 - target, LEAST_ERROR)
+        errors = np.log(np.maximum(100 - scores, least))
+        comes_to = np.minimum(100 - np.exp(errors + np.median(falls)), target)
+        # The part of falls that lead to the target or beyond.
+        holds = np.searchsorted(falls, math.log(least) - errors, "right") / len(falls)
+        expected = comes_to + holds * (holding - target)
+        promises = np.where(scores >= target, scores, expected)
         return dict(zip(standings, promises.tolist(), strict=True))
