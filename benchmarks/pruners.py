@@ -31,7 +31,7 @@ from optuna.trial import TrialState
 sys.path.insert(0, str(Path(__file__).parents[1]))  # of this checkout, installed or not
 
 from benchmarks.curves import Curve, read_curves
-from results.record import PROMOTED_KEY
+from results.record import PROMOTED_KEY, STATE_KEPT
 from results.settings import ObjectiveName, StudySettings
 from search.pruner import HalvingPruner
 from search.strategy import PRUNERS, make_pruner
@@ -136,6 +136,7 @@ def replay(
             study.tell(trial, final_score(curve, settings))
             kept.add(curve.number)
         elif trial.should_prune():
+            trial.set_user_attr(STATE_KEPT, True)
             study.tell(trial, state=TrialState.PRUNED)
         else:
             heapq.heappush(running, (now + curve.seconds, number, trial, curve, epoch + 1))

@@ -2,7 +2,7 @@
 
 It keeps its turn, before all that was queued or drawn after it, and with it its seed. Only what may
 have ended its process, or took too much memory, goes behind the others, so that they are trained
-whatever comes of it; but not what goes on with a stopped trial.
+whatever comes of it. What goes on with a stopped trial stays the first.
 """
 
 from contextlib import suppress

@@ -19,7 +19,8 @@ import datetime
 import threading
 import time
 import uuid
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -94,6 +95,7 @@ class Ledger(_CachedStorage):
         self._study_id = database.get_study_id_from_name(study)
         self._marks = dict(marks or {})
         self._queue_only = queue_only
+        self._thread = threading.local()
         self._guard = threading.RLock()
         self._trials: list[FrozenTrial] = []
         self._numbers: dict[int, int] = {}
@@ -110,7 +112,8 @@ class Ledger(_CachedStorage):
         self._signed = 0
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        if template_trial is None and self._queue_only:
+        queue_only = self._queue_only or getattr(self._thread, "queue_only", False)
+        if template_trial is None and queue_only:
             raise NothingWaits
         new = template_trial or create_trial(state=TrialState.RUNNING, user_attrs=self._marks)
 
@@ -134,6 +137,15 @@ class Ledger(_CachedStorage):
             if template_trial is None:
                 self._begin(trial_id, contents)
         return trial_id
+
+    @contextmanager
+    def queue_alone(self) -> Iterator[None]:
+        """A context in which this thread takes trials from the queue alone."""
+        self._thread.queue_only = True
+        try:
+            yield
+        finally:
+            self._thread.queue_only = False
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
@@ -474,6 +486,13 @@ def with_ledger(study: "optuna.Study") -> "optuna.Study":
 
     ledger = Ledger(database_of(study), study.study_name)
     return optuna.load_study(study_name=study.study_name, storage=ledger)
+
+
+def queue_alone(study: "optuna.Study") -> AbstractContextManager[None]:
+    """A context in which this thread asks a study that is kept in a ledger for what waits alone;
+    where nothing does, that raises NothingWaits."""
+    assert isinstance(study._storage, Ledger)
+    return study._storage.queue_alone()
 
 
 def database_of(study: "optuna.Study") -> Database:

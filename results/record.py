@@ -34,9 +34,8 @@ State = Literal[
 ]
 """`complete` and `pruned` trials were trained. `promoted`: stopped early, and its training gone on
 with later, under another number, which counts in its place. `duplicate`: trained before, under
-another number, whose history it repeats.
-`cut off`: it was ended before it was trained, as its process was gone or
-all places were taken; its parameters were queued again."""
+another number, whose history it repeats. `cut off`: it was ended before it was trained, as its
+process was gone or all places were taken; its parameters were queued again."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class TrialRecord:
     @property
     def promoted_from(self) -> int | None:
         """The number of the stopped trial that it goes on with, if it does."""
-        return self.attributes.get(PROMOTED_KEY)
+        return _promoted_from(self.number, self.attributes)
 
     @property
     def diverged(self) -> bool:
@@ -158,12 +157,13 @@ KNOWN_KEY = "known"
 """The trial attribute with the name of the baseline that it is, if it is one."""
 
 TURN_KEY = "turn"
-"""The trial attribute with the turn of one that begins another again which was cut off."""
+"""The trial attribute with the turn of one that begins another again which was cut off, or goes on
+with one that was stopped: that is always the first."""
 
 
 def turn_of(trial: "optuna.trial.FrozenTrial | optuna.Trial") -> int:
-    """When it is a trial's turn, and what its seed is made of: its number, or the turn of the trial
-    that it begins again."""
+    """When it is a trial's turn, and what its seed is made of if it does not go on with another:
+    its number, or the turn of the trial that it begins again."""
     turn: int = trial.user_attrs.get(TURN_KEY, trial.number)
     return turn
 
@@ -175,10 +175,19 @@ DUPLICATE_KEY = "duplicate_of"
 """The trial attribute with the number of the trial whose history this one repeats."""
 
 
+STATE_KEPT = "state_kept"
+"""The trial attribute that says of a stopped trial that it can be gone on with."""
+
+
 def promoted_from(trial: "optuna.trial.FrozenTrial | optuna.Trial") -> int | None:
     """The number of the stopped trial that it goes on with, None if it began by itself."""
-    number: int | None = trial.user_attrs.get(PROMOTED_KEY)
-    return number
+    return _promoted_from(trial.number, trial.user_attrs)
+
+
+def _promoted_from(number: int, attributes: Mapping[str, Any]) -> int | None:
+    """Other programs can write to a storage too: only an earlier trial can have been stopped."""
+    stopped = attributes.get(PROMOTED_KEY)
+    return stopped if isinstance(stopped, int) and 0 <= stopped < number else None
 
 
 def origin_of(
@@ -305,7 +314,12 @@ def records(study: "optuna.Study") -> list[TrialRecord]:
     trials = study.get_trials(deepcopy=False)
     found = [TrialRecord.from_trial(trial).checked() for trial in trials]
     for each in found.copy():
-        if each.was_trained and (stopped := each.promoted_from) is not None:
+        stopped = each.promoted_from
+        if stopped is None and PROMOTED_KEY in each.attributes:
+            raise changed(f"trial {each.number}", "it can't go on with a later trial")
+        if stopped is not None and each.was_trained:
+            if found[stopped].state != "pruned":
+                raise changed(f"trial {each.number}", f"trial {stopped} was not stopped, or twice")
             found[stopped] = replace(found[stopped], state="promoted")
     return found
 

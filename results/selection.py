@@ -148,7 +148,9 @@ def choose(trials: list[TrialRecord], settings: StudySettings, choice: Choice | 
             f"trial {choice} repeats trial {record.attributes[DUPLICATE_KEY]}: name that one"
         )
     if record.state == "promoted":
-        later = max(each.number for each in trials if each.promoted_from == choice)
+        later = choice
+        while trials[later].state == "promoted":
+            later = max(each.number for each in trials if each.promoted_from == later)
         raise NasSearchError(f"trial {choice} was gone on with as trial {later}: name that one")
     if record.state != "complete":
         raise NasSearchError(

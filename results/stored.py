@@ -6,7 +6,15 @@ Values alone are checked, nothing is converted: what is read is what was stored.
 import sys
 from typing import Annotated
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field, StrictStr
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictStr,
+)
 
 from space import Architecture, Recipe
 
@@ -71,6 +79,7 @@ class StoredTrial(_Stored):
     turn: Count = 0
     duplicate_of: Count = 0
     promotes: Count = 0
+    state_kept: StrictBool = False
     given: _StoredGiven | None = None
     kept_in: StrictStr = ""
     versions: dict[StrictStr, StrictStr] = {}

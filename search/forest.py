@@ -235,6 +235,8 @@ class Experience:
 
     def _forget(self, number: int) -> None:
         """It is known better under another number."""
+        if number not in self._numbers:
+            return
         place = self._numbers.index(number)
         for each in (self._numbers, self._drawn, self._rows, self._scores, self._ends):
             del each[place]

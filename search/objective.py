@@ -3,7 +3,6 @@
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from results.ledger import write_out
 from results.record import (
     BUDGET_CONSTRAINT,
     DUPLICATE_KEY,
+    STATE_KEPT,
     Epoch,
     Given,
     TrialRecord,
@@ -36,7 +36,7 @@ from search.events import CutOff, EpochDone, Finished, Started, State
 from search.places import OutOfMemory
 from search.plan import derived_seed
 from search.pruner import HalvingPruner
-from search.state import TrainingState, forget_state, keep_state, kept_state
+from search.state import TrainingState, keep_state, kept_state
 from search.train import TrainingRun, full_batches
 from space import Configuration, footprint
 
@@ -157,16 +157,14 @@ class Objective(ABC):
             save_checkpoint(self._store, name, run.network, configuration, about)
             attributes[KEPT_IN] = self._store.place
             if reason.startswith(_STOPPED) and isinstance(self._study.pruner, HalvingPruner):
-                keep_state(
-                    self._store, self._folder, trial.number, run.state(), configuration, seed
-                )
+                made_with = self._made_with(configuration, seed)
+                keep_state(self._store, self._folder, trial.number, run.state(), made_with)
+                attributes[STATE_KEPT] = True
             if fault := self._keep_pictures(trial, state, about):
                 attributes["pictures_error"] = fault
                 remark = f"without pictures ({fault})"
         self._set(trial, {**attributes, **time_attributes(self._lap())})
         if stopped is not None:
-            with suppress(OSError):  # its room alone is lost
-                forget_state(self._store, self._folder, stopped.number)
             remark = ", ".join(filter(None, (f"went on with trial {stopped.number}", remark)))
         if earlier is not None:
             state, reason = "duplicate", f"same as trial {earlier.number}"
@@ -186,8 +184,20 @@ class Objective(ABC):
         """Where a training goes on, and its history up to there; from its start if that is lost."""
         if stopped is None:
             return None, []
-        state = kept_state(self._store, self._folder, stopped.number, configuration, seed)
+        made_with = self._made_with(configuration, seed)
+        state = kept_state(self._store, self._folder, stopped.number, made_with)
         return state, stopped.history if state else []
+
+    def _made_with(self, configuration: Configuration, seed: int) -> dict[str, Any]:
+        """What the state of a training depends on."""
+        return {
+            "configuration": configuration.to_json(),
+            "seed": seed,
+            "device": self._context.device.partition(":")[0],
+            "precision": self._context.precision,
+            "epochs": self._settings.epochs,
+            "versions": versions(),
+        }
 
     def _keep_pictures(self, trial: "optuna.Trial", state: State, about: dict[str, Any]) -> str:
         """What is there to see of a trained trial; says what went wrong ("" if nothing).
@@ -246,7 +256,8 @@ class Objective(ABC):
             trial.report(self._settings.score(epoch.accuracy, params), epoch.epoch)
             if epoch.train_loss is None or epoch.loss is None:
                 return history, f"diverged in epoch {epoch.epoch}"
-            self._tell(EpochDone(trial.number, epoch.epoch, epoch.accuracy))
+            if epoch.epoch > past:
+                self._tell(EpochDone(trial.number, epoch.epoch, epoch.accuracy))
             is_open = past < epoch.epoch < self._settings.epochs
             if is_open and trial.should_prune():
                 return history, f"{_STOPPED} after epoch {epoch.epoch}"

@@ -42,7 +42,7 @@ class Tally:
         self.complete += event.state == "complete"
         self.pruned += event.state == "pruned"
         if event.was_promoted and event.state in ("complete", "pruned"):
-            self.pruned -= 1
+            self.pruned = max(0, self.pruned - 1)  # another crew may have counted it
         if event.state == "complete" and event.sustained is not None:
             self.best = max(event.sustained, self.best or 0.0)
 

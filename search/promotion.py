@@ -31,11 +31,15 @@ def promote(study: "optuna.Study", *, is_last: bool) -> bool:
     if not isinstance(pruner, HalvingPruner):
         return False
 
-    def add() -> bool:
-        number = pruner.promotable(study, is_last=is_last)
-        if number is None:
-            return False
-        trial = study.get_trials(deepcopy=False)[number]
+    number = pruner.promotable(study, is_last=is_last)
+    if number is None:
+        return False
+
+    def add() -> None:  # without the pruner: who asks that holds it while it reads the study
+        trials = study.get_trials(deepcopy=False)
+        if any(promoted_from(each) == number for each in trials):  # another was quicker
+            return
+        trial = trials[number]
         known = {key: trial.user_attrs[key] for key in (KNOWN_KEY,) if key in trial.user_attrs}
         study.add_trial(
             create_trial(
@@ -44,10 +48,9 @@ def promote(study: "optuna.Study", *, is_last: bool) -> bool:
                 user_attrs={PROMOTED_KEY: number, TURN_KEY: 0, **known},
             )
         )
-        return True
 
-    # Only a change needs the study for itself.
-    return pruner.promotable(study, is_last=is_last) is not None and at_once(study, add)
+    at_once(study, add)
+    return True
 
 
 def promotions_left(study: "optuna.Study", plan: Plan) -> bool:

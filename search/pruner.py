@@ -17,7 +17,7 @@ import numpy as np
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
-from results.record import DUPLICATE_KEY, origin_of, promoted_from
+from results.record import STATE_KEPT, origin_of, promoted_from
 from results.settings import StudySettings
 from search.outlook import LEAST_ERROR, final_log_error, is_accuracy, log_error
 from search.settling import Settling
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 MARGIN = 0.5
-"""By how much a trial must be better placed than the last that would go on if no more came:
-standard deviations of the number of trials that are as good as that."""
+"""Of n trials not n times their part go on at once, but so many standard deviations of a binomial
+number less: the others wait until more have come."""
 
 FEWEST_AT_THE_END = 4
 """When no more are begun, so many go on from each epoch, however small a part of all they are."""
@@ -129,8 +129,7 @@ class HalvingPruner(BasePruner):
                 end = final_log_error(trial, self._settings)
                 rung.falls.append(end - log_error(standing.score))
             was_stopped = trial.state == TrialState.PRUNED and epoch == trial.last_step
-            # Not what diverged, nor what only repeats another trial.
-            if was_stopped and standing.score > 0 and DUPLICATE_KEY not in trial.user_attrs:
+            if was_stopped and trial.user_attrs.get(STATE_KEPT):
                 rung.stopped[origin] = trial.number
 
     def _standing(self, trial: "FrozenTrial", epoch: int) -> _Standing:

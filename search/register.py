@@ -33,7 +33,8 @@ class Register:
         self._unfinished: list[int] = []
         """Without the promoted ones: their place is that of the stopped trial."""
         self._promoted = 0
-        self._by_configuration: dict[tuple[object, object], TrialRecord] = {}
+        self._by_configuration: dict[tuple[object, object], tuple[int, TrialRecord]] = {}
+        """The first trained trial of each, and the number that it began with."""
 
     def states(self) -> list[State]:
         """Of every trial, by number."""
@@ -68,8 +69,8 @@ class Register:
         with self._lock:
             self._look()
             ids = (configuration.architecture.id, configuration.recipe.id)
-            found = self._by_configuration.get(ids)
-            return found if found and found.number < number else None
+            origin, found = self._by_configuration.get(ids, (number, None))
+            return found if origin < number else None
 
     def _look(self) -> None:
         ended, unfinished = self._settling.split(self._study.get_trials(deepcopy=False))
@@ -88,7 +89,8 @@ class Register:
             else:
                 self._states[stopped] = "promoted"
             ids = (record.attributes.get("architecture_id"), record.attributes.get("recipe_id"))
-            first = self._by_configuration.get(ids)
-            is_first = first is None or first.number == stopped or record.number < first.number
-            if record.history and is_first:
-                self._by_configuration[ids] = record
+            origin, first = self._by_configuration.get(ids, (record.number, None))
+            if first is not None and first.number == stopped:
+                self._by_configuration[ids] = origin, record
+            elif record.history and (first is None or record.number < origin):
+                self._by_configuration[ids] = record.number, record

@@ -1,11 +1,11 @@
 """The state of a training that was stopped and may be gone on with, as a file."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from results.checkpoint import metadata_of
-from space import Configuration
 
 if TYPE_CHECKING:
     import torch
@@ -29,43 +29,30 @@ def _name(folder: str, trial: int) -> str:
 
 
 def keep_state(
-    store: "Store",
-    folder: str,
-    trial: int,
-    state: TrainingState,
-    configuration: Configuration,
-    seed: int,
+    store: "Store", folder: str, trial: int, state: TrainingState, made_with: Mapping[str, Any]
 ) -> None:
-    """Writes the state of a stopped trial's training to the store. Raises OSError."""
+    """Writes the state of a stopped trial's training to the store, with all that it depends on.
+
+    Raises OSError.
+    """
     from safetensors.torch import save
 
-    about = {"epoch": state.epoch, "configuration": configuration.to_json(), "seed": seed}
+    about = {"epoch": state.epoch, "made_with": made_with}
     tensors = {name: tensor.contiguous() for name, tensor in state.tensors.items()}
     store.write(_name(folder, trial), save(tensors, metadata={"about": json.dumps(about)}))
 
 
 def kept_state(
-    store: "Store", folder: str, trial: int, configuration: Configuration, seed: int
+    store: "Store", folder: str, trial: int, made_with: Mapping[str, Any]
 ) -> TrainingState | None:
-    """The state that was kept of that training; None if it is not here, or not of that training.
-
-    The files of a study need not be shared by the machines that work on it.
-    """
+    """The state that was kept of that trial; None if it is not here, damaged, or made with other
+    things: another machine may have other files, another device or other versions."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     try:
         content = store.file(_name(folder, trial)).read_bytes()
         tensors, about = load(content), json.loads(metadata_of(content)["about"])
-    except (OSError, SafetensorError, KeyError, ValueError):
+        return TrainingState(about["epoch"], tensors) if about["made_with"] == made_with else None
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
-    if (about["configuration"], about["seed"]) != (configuration.to_json(), seed):
-        return None
-    return TrainingState(about["epoch"], tensors)
-
-
-def forget_state(store: "Store", folder: str, trial: int) -> None:
-    """Removes the state of a stopped trial, if it is here. Raises OSError."""
-    file = store.file(_name(folder, trial))
-    if file.exists():
-        file.unlink()

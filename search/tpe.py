@@ -110,7 +110,7 @@ class History:
     def _forget(self, number: int) -> None:
         """It is known better under another number."""
         self._ranking = [each for each in self._ranking if each[-1] != number]
-        self._numbers.remove(number)
+        self._numbers = [each for each in self._numbers if each != number]
 
     def _rows(self, numbers: Sequence[int]) -> Array:
         found = [self._values[number] for number in numbers if number in self._values]

@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Protocol
 
 from results.errors import NasSearchError
@@ -194,6 +195,7 @@ def run(context: "Context", task: Task) -> None:
 def search(context: "Context") -> None:
     """Trains trials until as many are trained as the plan asks for, and goes on with those that
     were stopped and are among the best of them."""
+    from results.ledger import NothingWaits, queue_alone
     from search.clock import Lap
     from search.objective import SearchObjective
     from search.promotion import promote
@@ -210,7 +212,8 @@ def search(context: "Context") -> None:
             is_last = trained + running >= plan.trials
             if promote(study, is_last=is_last) or not is_last:
                 _give_up_if_hopeless(plan, register.states()[first:])
-                _train_one(study, objective)
+                with queue_alone(study) if is_last else nullcontext(), suppress(NothingWaits):
+                    _train_one(study, objective)
                 context.tell(TimeSpent(lap()))
             elif trained < plan.trials or promoted:
                 with clock.measuring("waiting"):

@@ -1,5 +1,7 @@
 """Trials that were stopped early and are gone on with later."""
 
+import shutil
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,14 +10,16 @@ from typing import Any
 import pytest
 import torch
 from optuna.trial import TrialState, create_trial
+from safetensors.torch import save
 
 from results.errors import NasSearchError
 from results.handback import end_and_hand_back
-from results.ledger import with_ledger
+from results.ledger import NothingWaits, at_once, queue_alone, with_ledger
 from results.record import PROMOTED_KEY, TURN_KEY, TrialRecord, promoted_from, records
 from results.selection import choose
 from results.store import Folder
 from search import objective as module
+from search import promotion
 from search.events import Event, Finished
 from search.forest import Experience
 from search.objective import SearchObjective
@@ -24,7 +28,7 @@ from search.progress import Tally, describe
 from search.promotion import promote, promotions_left
 from search.pruner import HalvingPruner
 from search.register import Register
-from search.state import TrainingState, forget_state, keep_state, kept_state
+from search.state import TrainingState, keep_state, kept_state
 from search.strategy import make_pruner
 from search.tpe import History
 from search.train import EpochMetrics, TrainingRun
@@ -70,9 +74,9 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(
     epochs = iter(first)
     before = [_numbers(next(epochs)) for _ in range(2)]
     store = Folder(tmp_path)
-    keep_state(store, "bench", 7, first.state(), chosen, 3)
+    keep_state(store, "bench", 7, first.state(), {"seed": 3})
     next(epochs)  # what is kept does not change with the training
-    state = kept_state(store, "bench", 7, chosen, 3)
+    state = kept_state(store, "bench", 7, {"seed": 3})
     assert state is not None
     assert state.epoch == 2
     torch.manual_seed(99)
@@ -84,21 +88,20 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(
         assert torch.equal(one, other)
 
 
-def test_only_the_state_of_the_same_training_is_taken(bench: Bench, tmp_path: Path) -> None:
-    chosen, other, store = _of({}), _of({"ema_decay": 0.5}), Folder(tmp_path)
-    data = (bench.context.digits.train, bench.context.digits.validation)
-    run = TrainingRun(chosen, *data, epochs=2, seed=3)
-    next(iter(run))
-    keep_state(store, "bench", 7, run.state(), chosen, 3)
-    assert kept_state(store, "bench", 7, other, 3) is None
-    assert kept_state(store, "bench", 7, chosen, 4) is None
-    assert kept_state(store, "bench", 8, chosen, 3) is None
+def test_only_the_state_of_the_same_training_is_taken(tmp_path: Path) -> None:
+    store, state = Folder(tmp_path), TrainingState(2, {"weights": torch.ones(3)})
+    made_with = {"seed": 3, "device": "cpu"}
+    keep_state(store, "bench", 7, state, made_with)
+    found = kept_state(store, "bench", 7, made_with)
+    assert found is not None
+    assert (found.epoch, found.tensors["weights"].tolist()) == (2, [1.0, 1.0, 1.0])
+    assert kept_state(store, "bench", 7, {**made_with, "device": "cuda"}) is None
+    assert kept_state(store, "bench", 8, made_with) is None
     file = store.file("bench/stopped/trial-00007.safetensors")
     file.write_bytes(file.read_bytes()[:-1])
-    assert kept_state(store, "bench", 7, chosen, 3) is None
-    forget_state(store, "bench", 7)
-    assert not file.exists()
-    forget_state(store, "bench", 7)
+    assert kept_state(store, "bench", 7, made_with) is None
+    file.write_bytes(save({}, metadata={"about": "[]"}))
+    assert kept_state(store, "bench", 7, made_with) is None
 
 
 class Learning(TrainingRun):
@@ -205,21 +208,26 @@ def test_what_is_gone_on_with_is_the_same_training(searched: Bench) -> None:
     assert [each.epoch for each in later.history] == [1, 2, 3, 4]
     trial = searched.study.trials[later.number]
     assert trial.intermediate_values.keys() == {1, 2, 3, 4}
-    # What it went on from is not needed any more; that of others is.
     kept = {each.name for each in (searched.plan.out / "bench" / "stopped").iterdir()}
-    pruned = [each for each in found if each.was_stopped]
-    assert kept == {f"trial-{each.number:05d}.safetensors" for each in pruned}
+    ended = [each for each in found if each.was_stopped or each.state == "promoted"]
+    assert kept == {f"trial-{each.number:05d}.safetensors" for each in ended}
     told = next(
         each for each in searched.told if isinstance(each, Finished) and each.trial == later.number
     )
     assert f"went on with trial {stopped.number}" in describe(told)
 
 
-def test_without_its_state_it_is_trained_again(bench: Bench, learning: type[Learning]) -> None:
-    """On a machine that does not see the files of the one that stopped it."""
+@pytest.mark.parametrize("other", ["machine", "precision"])
+def test_without_its_state_it_is_trained_again(
+    bench: Bench, learning: type[Learning], other: str
+) -> None:
+    """On a machine that does not see the files of the one that stopped it, or can't use them."""
     _run_three(bench)
     stopped = next(each for each in records(bench.study) if each.state == "pruned")
-    forget_state(bench.context.store, "bench", stopped.number)
+    if other == "machine":
+        shutil.rmtree(bench.plan.out / "bench" / "stopped")
+    else:
+        bench.context = replace(bench.context, precision="bfloat16")
     learning.begun.clear()
     found = _search(bench, 3)
     later = next(each for each in found if each.promoted_from == stopped.number)
@@ -309,20 +317,76 @@ def test_samplers_know_it_by_its_last_number(searched: Bench) -> None:
     assert history.look(searched.study) == len(ended)
 
 
-def test_other_pruners_promote_nothing(bench: Bench) -> None:
+def test_other_pruners_promote_nothing(bench: Bench, learning: type[Learning]) -> None:
+    _run_three(bench)
     for name in ("median", "none", "hyperband"):
         bench.study.pruner = make_pruner(name, bench.settings)
         assert not promote(bench.study, is_last=True)
         assert not promotions_left(bench.study, replace(bench.plan, pruner=name))
+    bench.study.pruner = make_pruner("halving", bench.settings)
+    assert promotions_left(bench.study, replace(bench.plan, pruner="halving"))
+    assert promote(bench.study, is_last=True)
 
 
-def test_two_processes_queue_it_once(bench: Bench, learning: type[Learning]) -> None:
+def test_two_processes_queue_it_once(
+    bench: Bench, learning: type[Learning], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both find it at the same moment."""
     _run_three(bench)
     other = with_ledger(bench.study)
     other.pruner = HalvingPruner({2: 0.5}, bench.settings)
-    stopped = [each.number for each in records(bench.study) if each.was_stopped]
-    for each in (bench.study, other, bench.study, other):
-        assert promote(each, is_last=True)
+    pruner, find = bench.study.pruner, HalvingPruner.promotable
+
+    def found(self: HalvingPruner, study: Any, **options: bool) -> int | None:
+        number = find(self, study, **options)
+        if self is pruner:
+            assert promote(other, is_last=True)
+        return number
+
+    monkeypatch.setattr(HalvingPruner, "promotable", found)
+    assert promote(bench.study, is_last=True)
     waiting = [each for each in bench.study.trials if each.state == TrialState.WAITING]
     assert len(waiting) == 1
-    assert promoted_from(waiting[0]) in stopped
+
+
+def test_at_the_end_nothing_new_is_drawn(bench: Bench, learning: type[Learning]) -> None:
+    """Also where another takes what is gone on with before this one does."""
+    _run_three(bench)
+    assert promote(bench.study, is_last=True)
+    other = with_ledger(bench.study)
+    assert promoted_from(other.ask()) is not None
+    number = len(bench.study.trials)
+    with queue_alone(bench.study), pytest.raises(NothingWaits):
+        bench.study.ask()
+    assert len(bench.study.trials) == number
+    assert bench.study.ask().number == number
+
+
+def test_who_has_the_study_to_itself_does_not_wait_for_the_pruner(
+    bench: Bench, learning: type[Learning], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread may hold that while it waits for the study: they share both on a GPU."""
+    _run_three(bench)
+    pruner = bench.study.pruner
+    assert isinstance(pruner, HalvingPruner)
+
+    def while_held(study: Any, work: Any) -> Any:
+        with pruner._lock:
+            return at_once(study, work)
+
+    monkeypatch.setattr(promotion, "at_once", while_held)
+    promoting = threading.Thread(target=promote, args=[bench.study], kwargs={"is_last": True})
+    promoting.daemon = True
+    promoting.start()
+    promoting.join(30)
+    assert not promoting.is_alive()
+    assert bench.study.trials[-1].state == TrialState.WAITING
+
+
+@pytest.mark.parametrize("named", [1, 99, "x", -1])
+def test_a_trial_that_goes_on_with_what_was_not_stopped_is_told(bench: Bench, named: Any) -> None:
+    bench.run(SMALL)
+    trial = bench.study.ask()
+    trial.set_user_attr(PROMOTED_KEY, named)
+    with pytest.raises(NasSearchError, match=r"trial 1 is not as nas-search stores it"):
+        records(bench.study)

@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from results.record import DUPLICATE_KEY, PROMOTED_KEY
+from results.record import PROMOTED_KEY, STATE_KEPT
 from results.settings import ObjectiveName, StudySettings
 from search.pruner import HalvingPruner
 from search.strategy import PRUNERS, SAMPLERS, make_pruner, make_sampler
@@ -38,6 +38,7 @@ def go_on(study: optuna.Study, trial: optuna.Trial, values: list[float]) -> None
     for epoch, value in enumerate(values[reported:], reported + 1):
         trial.report(value, epoch)
         if trial.should_prune():
+            trial.set_user_attr(STATE_KEPT, True)
             study.tell(trial, state=TrialState.PRUNED)
             return
     trial.set_user_attr("sustained", values[-1])
@@ -133,17 +134,24 @@ def test_what_fails_when_it_is_gone_on_with_is_not_tried_again(study: optuna.Stu
     assert promotable(study) != 1
 
 
-@pytest.mark.parametrize("attribute", [{}, {DUPLICATE_KEY: 0}])
-def test_what_diverged_or_repeats_another_is_not_gone_on_with(
-    study: optuna.Study, attribute: dict[str, int]
-) -> None:
-    told(study, [0.0, 10.0, 98.0])
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_only_what_has_kept_its_state_is_gone_on_with(study: optuna.Study, is_kept: bool) -> None:
+    """Not what diverged, repeats another, or was stopped by another pruner or version."""
+    told(study, [0.0, 98.0, 98.0])
     for _ in range(8):
-        trial = ask_with(study, [0.0, 9.0 if attribute else 0.0])
-        for name, value in attribute.items():
-            trial.set_user_attr(name, value)
+        trial = ask_with(study, [0.0, 90.0])
+        trial.set_user_attr(STATE_KEPT, is_kept)
         study.tell(trial, state=TrialState.PRUNED)
-    assert promotable(study, is_last=True) is None
+    assert (promotable(study, is_last=True) is not None) == is_kept
+
+
+def test_trials_that_say_to_go_on_with_what_is_not_there_are_borne(study: optuna.Study) -> None:
+    for number, named in enumerate((0, 99, -1, "first", 2.5, True)):
+        trial = ask_with(study, [0.0, 90.0 + number])
+        trial.set_user_attr(PROMOTED_KEY, named)
+        study.tell(trial, state=TrialState.PRUNED)
+    assert promotable(study) is None
+    assert ask_with(study, [0.0, 99.0]).should_prune() in (True, False)
 
 
 def test_in_the_end_the_best_half_has_gone_on_and_four_at_least(study: optuna.Study) -> None:

@@ -24,7 +24,9 @@ def pruning(found: Findings) -> str:
         f"saved {skipped:,} of {whole:,} epochs ({100 * skipped / whole:.0f}%), about "
         f"{_duration(seconds)} of training at the seconds per epoch of the same trials. What it "
         f"cost is unknown: a trial that was stopped might have become the best."
-        + _gone_on_with(sum(each.state == "promoted" for each in found.records))
+        + _gone_on_with(
+            sum(each.state == "promoted" and each.promoted_from is None for each in found.records)
+        )
     )
 
 
@@ -40,11 +42,8 @@ def _gone_on_with(number: int) -> str:
 
 def unused_draws(found: Findings) -> str:
     """Draws that trained nothing to its end for other reasons than pruning. Empty if none."""
-    states = [each.state for each in found.records]
-    drawn = sum(
-        each.state not in ("waiting", "cut off") and each.promoted_from is None
-        for each in found.records
-    )
+    states = [each.state for each in found.records if each.promoted_from is None]
+    drawn = sum(state not in ("waiting", "cut off") for state in states)
     diverged = sum(each.diverged for each in found.records)
     said = []
     if over := states.count("infeasible"):
