@@ -241,6 +241,25 @@ def test_what_cannot_be_captured_is_called_and_says_why(allowed: int) -> None:
     assert run.eager_reason == "no such luck"
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_a_captured_training_goes_on_where_it_was_stopped(digits: Digits, optimizer: str) -> None:
+    device = digits.train.images.device
+    few, chosen = _first(digits.train, 32 * 20), _configuration(optimizer=optimizer)
+
+    def lane() -> Lane:
+        return make_lane(device) if device.type == "cuda" else Recording()
+
+    epochs = iter(stopped := _run(few, lane(), chosen, epochs=4))
+    before = [_numbers(next(epochs)) for _ in range(2)]
+    state = stopped.state()
+    del epochs
+    later = TrainingRun(chosen, few, few, epochs=4, seed=0, lane=lane(), state=state)
+    whole = _history(_run(few, lane(), chosen, epochs=4))
+    for ours, theirs in zip([*before, *_history(later)], whole, strict=True):
+        _assert_same(ours, theirs, device)
+    assert later.eager_reason == ""
+
+
 def test_trainings_at_once_give_what_each_gives_alone(digits: Digits) -> None:
     few = _first(digits.train, 32 * 20)
     device = digits.train.images.device
