@@ -258,15 +258,16 @@ def _last_line(log: Path) -> str:
 def faults_of(search: Search, watcher: Watcher, goal: int) -> list[str]:
     """What is not as it has to be in a study that has ended."""
     study = load_study(open_storage(search.storage, create=False), STUDY)
-    stored, found = study.get_trials(deepcopy=False), records(study)
+    stored = study.get_trials(deepcopy=False)
+    if [each.number for each in stored] != list(range(len(stored))):
+        return ["the numbers of the trials have gaps"]  # and what refers to them means others
+    found = records(study)
     seen = [each for each in watcher.seen() if each.state.is_finished()]
     faults = [
         f"trial {each.number} was told, and is another now"
         for each in seen
         if stored[each.number : each.number + 1] != [each]
     ]
-    if [each.number for each in stored] != list(range(len(stored))):
-        faults.append("the numbers of the trials have gaps")
     trained = sum(each.was_trained for each in found)
     if trained != goal:
         faults.append(f"{trained} trained trials, where {goal} were asked for")

@@ -59,6 +59,9 @@ def make_sampler(name: str, seed: int, settings: StudySettings) -> "optuna.sampl
         def infer_relative_search_space(
             self, study: "optuna.Study", trial: "optuna.trial.FrozenTrial"
         ) -> "dict[str, optuna.distributions.BaseDistribution]":
+            fixed = trial.system_attrs.get("fixed_params", {})
+            if settings.space.dimensions.keys() <= fixed.keys():  # nothing is to be proposed
+                return {}
             return self._open[trial.number].infer_relative_search_space(study, trial)
 
         def sample_relative(
@@ -67,6 +70,8 @@ def make_sampler(name: str, seed: int, settings: StudySettings) -> "optuna.sampl
             trial: "optuna.trial.FrozenTrial",
             search_space: "dict[str, optuna.distributions.BaseDistribution]",
         ) -> dict[str, Any]:
+            if not search_space:
+                return {}
             return self._open[trial.number].sample_relative(study, trial, search_space)
 
         def sample_independent(

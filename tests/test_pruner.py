@@ -12,7 +12,7 @@ from results.record import PROMOTED_KEY, STATE_KEPT
 from results.settings import ObjectiveName, StudySettings
 from search.pruner import HalvingPruner
 from search.strategy import PRUNERS, SAMPLERS, make_pruner, make_sampler
-from space import SearchSpace
+from space import BASELINES, SearchSpace, configuration
 
 SETTINGS = StudySettings(dataset="mnist", space=SearchSpace.for_budget(10_000))
 
@@ -351,3 +351,14 @@ def test_every_sampler_draws(name: str) -> None:
         trial = made.ask()
         made.tell(trial, trial.suggest_float("x", 0, 1))
     assert len({trial.params["x"] for trial in made.trials}) > 20
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_nothing_is_proposed_for_what_is_known(name: str) -> None:
+    """A proposal takes longer than asking for what waits in the queue."""
+    made = optuna.create_study(direction="maximize", sampler=make_sampler(name, 0, SETTINGS))
+    known = BASELINES["1.3"]
+    made.enqueue_trial(known)
+    trial = made.ask()
+    assert trial.relative_params == {}
+    assert SETTINGS.space.sample(trial) == configuration(known)

@@ -9,12 +9,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from results.record import TIMING_KEY, TrialRecord, time_attributes
+from results.record import STATE_KEPT, TIMING_KEY, TrialRecord, time_attributes
 from results.settings import ObjectiveName, StudySettings
 from results.storage import default_url, load_study, open_storage
 from search.clock import KINDS, Clock, Lap, TimeAccount
 from search.progress import time_line
-from search.pruner import FEWEST_OTHERS, HalvingPruner
+from search.pruner import HalvingPruner
 from search.register import Register
 from search.settling import Settling
 from space import SearchSpace
@@ -50,7 +50,7 @@ def test_the_register_looks_at_new_trials_alone(monkeypatch: pytest.MonkeyPatch)
     study = optuna.create_study(direction="maximize")
     study.add_trials([ended(1.0) for _ in range(500)])
     register = Register(study)
-    assert register.counts() == (500, 0)
+    assert register.counts() == (500, 0, 0)
     looks: Counter[int] = Counter()
     whole = TrialRecord.from_trial
 
@@ -60,11 +60,11 @@ def test_the_register_looks_at_new_trials_alone(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(TrialRecord, "from_trial", counted)
     trial = study.ask()
-    assert register.counts() == (500, 1)
+    assert register.counts() == (500, 1, 0)
     assert register.is_surplus(trial.number, trials=500)
     assert not register.is_surplus(trial.number, trials=501)
     study.tell(trial, 1.0)
-    assert register.counts() == (501, 0)
+    assert register.counts() == (501, 0, 0)
     assert looks.keys() == {500}
 
 
@@ -75,14 +75,24 @@ def test_a_pruner_decides_the_same_however_often_it_was_asked(objective: Objecti
     settings = StudySettings(dataset="mnist", space=space, objective=objective, target=20)
     often = HalvingPruner({1: 0.5}, settings)
     study = optuna.create_study(direction="maximize")
-    for number in range(4 * FEWEST_OTHERS):
+    promotable = set()
+    for number in range(16):
         trial = study.ask()
         trial.set_user_attr("params", 1_000 * (number % 5 + 1))
         trial.report(12 + (7 * number) % 11, 1)
         frozen = study.get_trials(deepcopy=False)[trial.number]
         assert often.prune(study, frozen) == HalvingPruner({1: 0.5}, settings).prune(study, frozen)
-        if number % 3:
+        if number % 3 == 1:
             study.tell(trial, 15.0 + number)
+        elif number % 3 == 2:
+            trial.set_user_attr(STATE_KEPT, True)
+            study.tell(trial, state=TrialState.PRUNED)
+        for is_last in (False, True):
+            once = HalvingPruner({1: 0.5}, settings).promotable(study, is_last=is_last)
+            assert often.promotable(study, is_last=is_last) == once
+            promotable.add(once)
+    assert None in promotable
+    assert len(promotable) > 1
 
 
 def test_a_clock_gives_every_moment_to_one_kind() -> None:
