@@ -74,9 +74,7 @@ class NothingWaits(Exception):  # noqa: N818
 class Ledger(_CachedStorage):
     """The storage of one study for all threads of one process.
 
-    `marks`: user attributes that every trial begun here has from its first moment. With
-    `queue_only` trials are taken from the queue alone; asking for one where nothing waits raises
-    NothingWaits. A trial that is
+    `marks`: user attributes that every trial begun here has from its first moment. A trial that is
     begun here is written by this process alone; if another one ended it, UpdateFinishedTrialError
     is raised at a write after that was seen, and by its end at the latest.
     """
@@ -86,15 +84,12 @@ class Ledger(_CachedStorage):
         database: Database,
         study: str,
         marks: Mapping[str, Any] | None = None,
-        *,
-        queue_only: bool = False,
     ) -> None:
         rows.refuse_another_schema()
         super().__init__(database)
         self._database = database
         self._study_id = database.get_study_id_from_name(study)
         self._marks = dict(marks or {})
-        self._queue_only = queue_only
         self._thread = threading.local()
         self._guard = threading.RLock()
         self._trials: list[FrozenTrial] = []
@@ -112,8 +107,7 @@ class Ledger(_CachedStorage):
         self._signed = 0
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        queue_only = self._queue_only or getattr(self._thread, "queue_only", False)
-        if template_trial is None and queue_only:
+        if template_trial is None and getattr(self._thread, "queue_alone", False):
             raise NothingWaits
         new = template_trial or create_trial(state=TrialState.RUNNING, user_attrs=self._marks)
 
@@ -141,11 +135,11 @@ class Ledger(_CachedStorage):
     @contextmanager
     def queue_alone(self) -> Iterator[None]:
         """A context in which this thread takes trials from the queue alone."""
-        self._thread.queue_only = True
+        self._thread.queue_alone = True
         try:
             yield
         finally:
-            self._thread.queue_only = False
+            self._thread.queue_alone = False
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None

@@ -30,7 +30,6 @@ def promote(study: "optuna.Study", *, is_last: bool) -> bool:
     pruner = study.pruner
     if not isinstance(pruner, HalvingPruner):
         return False
-
     number = pruner.promotable(study, is_last=is_last)
     if number is None:
         return False
@@ -40,12 +39,14 @@ def promote(study: "optuna.Study", *, is_last: bool) -> bool:
         if any(promoted_from(each) == number for each in trials):  # another was quicker
             return
         trial = trials[number]
-        known = {key: trial.user_attrs[key] for key in (KNOWN_KEY,) if key in trial.user_attrs}
+        attributes = {PROMOTED_KEY: number, TURN_KEY: 0}
+        if KNOWN_KEY in trial.user_attrs:
+            attributes[KNOWN_KEY] = trial.user_attrs[KNOWN_KEY]
         study.add_trial(
             create_trial(
                 state=TrialState.WAITING,
                 system_attrs={"fixed_params": trial.params},
-                user_attrs={PROMOTED_KEY: number, TURN_KEY: 0, **known},
+                user_attrs=attributes,
             )
         )
 

@@ -164,7 +164,7 @@ def load(storage: "Database", plan: Plan) -> "optuna.Study":
         marks[CREW_KEY] = plan.crew
     return optuna.load_study(
         study_name=plan.study,
-        storage=Ledger(storage, plan.study, marks, queue_only=plan.settings.trials == "given"),
+        storage=Ledger(storage, plan.study, marks),
         sampler=make_sampler(plan.sampler, plan.seed, plan.settings),
         pruner=make_pruner(plan.pruner, plan.settings),
     )

@@ -224,7 +224,7 @@ def search(context: "Context") -> None:
 
 def work_off(context: "Context") -> None:
     """Trains the trials that wait in the queue until none waits or runs."""
-    from results.ledger import NothingWaits, refresh
+    from results.ledger import NothingWaits, queue_alone, refresh
     from search.clock import Lap
     from search.objective import GivenObjective
 
@@ -235,7 +235,8 @@ def work_off(context: "Context") -> None:
         while True:
             dead.hand_back()  # a trial of a process that is gone waits again
             try:
-                _train_one(context.study, objective)
+                with queue_alone(context.study):
+                    _train_one(context.study, objective)
             except NothingWaits:
                 refresh(context.study)
                 states = context.register.states()
