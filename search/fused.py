@@ -185,7 +185,14 @@ class _Conv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) to (N, C', H', W'); in bfloat16 under such an autocast."""
-        y: torch.Tensor = _ConvFunction.apply(x, self.weight, self.bias, *self.settings)
+        stride, padding, groups = self.settings
+        if self.weight.shape[2:] == (1, 1) and max(stride) > 1:
+            # As it is, torch 2.15 writes over other memory in the gradient of these weights, on
+            # processors without AVX-512. What the stride leaves out is of no use here anyway.
+            x = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+            x = x[:, :, :: stride[0], :: stride[1]]
+            stride, padding = (1, 1), (0, 0)
+        y: torch.Tensor = _ConvFunction.apply(x, self.weight, self.bias, stride, padding, groups)
         return y
 
 

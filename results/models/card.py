@@ -300,7 +300,7 @@ logits = model(pixels)
     ONNX: _onnx_text(ONNX, ""),
     FOLDED_PROGRAM: _program_text(FOLDED_PROGRAM, "; BatchNorm folded into the convolutions"),
     FOLDED_ONNX: _onnx_text(FOLDED_ONNX, "; BatchNorm folded into the convolutions"),
-    INT8_ONNX: _onnx_text(INT8_ONNX, "; int8 weights and feature maps"),
+    INT8_ONNX: _onnx_text(INT8_ONNX, "; 8-bit weights and feature maps"),
     seed_weights(1): f"""`{seed_weights(1)}` and so on (the same network, trained from other
 seeds):
 

@@ -19,9 +19,9 @@ from space.views import MOVES
 OPSET = 17
 IR_VERSION = 8
 
-SIGNED = 128
-"""Maps are int8 here, not uint8: with int8 weights and uint8 maps ONNX Runtime uses, on x86
-processors without VNNI, an instruction that saturates at 16 bits."""
+WEIGHT_ZERO = 128
+"""Weights are uint8 here, like maps: with int8 weights ONNX Runtime uses, on x86 processors without
+VNNI, an instruction that saturates at 16 bits, whatever the maps are."""
 
 
 def int8_onnx(program: IntegerProgram) -> bytes:
@@ -155,9 +155,7 @@ class _Writer:
         """From a real map to its 8-bit numbers and back: the map `map{number}`."""
         grid = self._program.grids[number]
         scale = self._constant(f"scale{number}", torch.tensor(grid.scale))
-        zero = self._constant(
-            f"zero{number}", torch.tensor(grid.zero_point - SIGNED, dtype=torch.int8)
-        )
+        zero = self._constant(f"zero{number}", torch.tensor(grid.zero_point, dtype=torch.uint8))
         numbers = self._node("QuantizeLinear", [real, scale, zero], f"numbers{number}")
         if number == 0:
             numbers = self._views(numbers)
@@ -198,20 +196,21 @@ class _Writer:
         # bias within 32 bits, also where weights have next to no influence.
         scale = torch.maximum(op.weight_scale.abs(), op.bias.abs() / source.scale / 2**30)
         scale = torch.where(scale > 0, scale, 1.0)
-        weight = (op.weight * (op.weight_scale / scale).view(-1, 1, 1, 1)).round().to(torch.int8)
+        whole = (op.weight * (op.weight_scale / scale).view(-1, 1, 1, 1)).round()
+        weight = (whole + WEIGHT_ZERO).to(torch.uint8)
         bias = (op.bias / (scale * source.scale)).round().to(torch.int32)
         # Applications of shared weights share them here too.
         key = weight.shape, weight.numpy().tobytes()
         shared = self._shared.setdefault(key, f"weight{number}")
         self._constant(shared, weight)
-        self._dequantise(shared, f"real_weight{number}", scale)
+        self._dequantise(shared, f"real_weight{number}", scale, WEIGHT_ZERO)
         self._constant(f"bias{number}", bias)
-        self._dequantise(f"bias{number}", f"real_bias{number}", scale * source.scale)
+        self._dequantise(f"bias{number}", f"real_bias{number}", scale * source.scale, 0)
         return f"real_weight{number}", f"real_bias{number}"
 
-    def _dequantise(self, numbers: str, real: str, scale: torch.Tensor) -> None:
+    def _dequantise(self, numbers: str, real: str, scale: torch.Tensor, zero: int) -> None:
         """Whole numbers (channels, ...) to real ones, with a scale per channel."""
-        zeros = torch.zeros(len(scale), dtype=self._tensors[numbers].dtype)
+        zeros = torch.full_like(scale, zero, dtype=self._tensors[numbers].dtype)
         names = [
             self._constant(f"{real}_scale", scale.float()), self._constant(f"{real}_zero", zeros)
         ]  # fmt: skip
