@@ -105,7 +105,8 @@ def _check_tensor(tensor: Any) -> None:
     from onnx import TensorProto, helper
 
     _check_fields(tensor)
-    types = (TensorProto.FLOAT, TensorProto.INT8, TensorProto.INT32, TensorProto.INT64)
+    kinds = ("FLOAT", "INT8", "UINT8", "INT32", "INT64")
+    types = [TensorProto.DataType.Value(kind) for kind in kinds]
     if tensor.data_location != TensorProto.DEFAULT:
         raise NasSearchError("it has weights in another file, which is refused")
     if tensor.data_type not in types:
