@@ -69,9 +69,7 @@ def trials_table(study: str, measured_on: str, frame: "pd.DataFrame") -> None:
     shown = frame[~frame["state"].isin([*_HIDDEN])]
     if "sustained" in shown:
         shown = shown.sort_values("sustained", ascending=False)
-    table = Table(
-        title=f"{study}: {measured_on} accuracies in percent", box=None, padding=(0, 2, 0, 0)
-    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
     hidden_columns = () if "name" in shown else _OF_GIVEN
     present = [name for name in _TRIAL_COLUMNS if name in shown and name not in hidden_columns]
     for name in present:
@@ -80,7 +78,11 @@ def trials_table(study: str, measured_on: str, frame: "pd.DataFrame") -> None:
     for row in shown[present].to_dict("records"):
         table.add_row(*(_cell(str(name), row[name]) for name in present))
     console = _console()
-    console.print(table)
+    console.print(f"{study}: {measured_on} accuracies in percent", soft_wrap=True)
+    if len(shown):
+        console.print(table)
+    else:
+        console.print("No trial is trained yet.")
     hidden = [
         f"{count} {words}"
         for state, words in _HIDDEN.items()
@@ -177,7 +179,7 @@ def verified_table(outcomes: "Sequence[Verified]") -> None:
         table.add_column(name, justify="right", no_wrap=True)
     for each in outcomes:
         if each.promise is None:
-            table.add_row(str(each.folder), "", "", "", "not measured", "no")
+            table.add_row(str(each.folder), "", "", "", "not measured", "")
         for name, promised, value in each.rows():
             table.add_row(
                 str(each.folder),

@@ -117,7 +117,7 @@ def find(
             for folder in (data_dir, _folder_from_environment(), _cache_folder())
             if folder
         )
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         if dataset == "mnist":
             raise NasSearchError(
                 f"MNIST not found in {looked}, and its download failed ({reason}): "

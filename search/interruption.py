@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 PATIENCE_SECONDS = 8.0
 """What an orderly stop may take. Schedulers send SIGKILL some time after SIGTERM, often 10 s."""
+
+RETRY_SECONDS = 0.05
+"""After which a signal whose exception was lost in a library is raised again."""
 
 INTERRUPTED = 128 + signal.SIGINT
 """Exit code of a command that was interrupted, whatever by: see `Interruption.exit_code`."""
@@ -40,6 +44,7 @@ class Interruption:
         for each in SIGNALS:
             if signal.getsignal(each) != signal.SIG_IGN:
                 signal.signal(each, self._interrupt)
+        sys.unraisablehook = self._lost
         ours, theirs = socket.socketpair()
         theirs.setblocking(False)
         signal.set_wakeup_fd(theirs.detach(), warn_on_full_buffer=False)
@@ -56,6 +61,15 @@ class Interruption:
             if number == signal.SIGHUP:
                 _leave_terminal()
             raise KeyboardInterrupt
+
+    def _lost(self, error: "sys.UnraisableHookArgs") -> None:
+        """What was raised where nothing can be, in a callback of a library say: that of a signal is
+        raised once more, soon."""
+        if error.exc_type is KeyboardInterrupt and self._received is not None:
+            again, self._received = self._received, None
+            threading.Timer(RETRY_SECONDS, os.kill, (os.getpid(), again)).start()
+        else:
+            sys.__unraisablehook__(error)
 
     def _watch(self, signals: socket.socket) -> None:
         number = signals.recv(1)[0]

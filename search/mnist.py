@@ -103,7 +103,7 @@ def _fetch(folder: Path) -> None:
                 source(str(folder), download=True)
             return
         except (OSError, RuntimeError, EOFError, http.client.HTTPException, zlib.error) as error:
-            reasons.append(str(error).splitlines()[0] if str(error) else type(error).__name__)
+            reasons.append(" ".join(str(error).split()) or type(error).__name__)
     raise OSError("; ".join(dict.fromkeys(reasons)) or "no server to download from")
 
 

@@ -1,6 +1,7 @@
 """In which number format a device trains: measured once for a study and a processor, and kept."""
 
 import statistics
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -16,14 +17,18 @@ WORTH = 1.1
 _PAIRS, _IMAGES, _EPOCHS = 7, 320, 3
 
 
-def precision_for(study: "optuna.Study", device: str) -> Precision:
+def precision_for(
+    study: "optuna.Study", device: str, tell: Callable[[str], None] = lambda _: None
+) -> Precision:
     """The number format in which a study trains on a device.
 
     The first that asks measures (some seconds), and what it found is kept with the study, so that
-    all workers and resumed runs on processors of that name agree.
+    all workers and resumed runs on processors of that name agree. `tell` is told when it is
+    measured.
     """
     key = f"precision:{device_name(device)}"
     if key not in study.user_attrs:
+        tell("measuring which number format this processor trains faster in ...")
         study.set_user_attr(key, asdict(measure_precision(device)))
     found: Precision = study.user_attrs[key]["chosen"]
     return found

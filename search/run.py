@@ -131,7 +131,7 @@ def at_work(plan: Plan, *, baselines: bool) -> "Iterator[tuple[optuna.Study, Cre
     dead = DeadTrials(study, workplace.ended)
     dead.hand_back()
     if plan.precision is None and "cpu" in plan.devices:
-        precision_for(study, "cpu")  # while no worker disturbs the measurement
+        precision_for(study, "cpu", say)  # while no worker disturbs the measurement
     publisher = Publisher(study, say)
     try:
         with Crew(plan, dead, patience, workplace) as crew:

@@ -164,3 +164,34 @@ def test_a_terminal_that_is_closed_ends_a_search_in_good_order(tmp_path: Path) -
     assert "running" not in states
     assert "cut off" in states
     assert "waiting" in states
+
+
+LOSING = """
+import time
+from search.interruption import Interruption
+
+class Library:
+    def __del__(self):
+        print("working", flush=True)
+        time.sleep(20)
+
+Interruption(print).install()
+library = Library()
+try:
+    del library
+    time.sleep(20)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+def test_a_signal_that_a_library_loses_is_raised_again() -> None:
+    command = [sys.executable, "-c", LOSING]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS - 2)
+    assert (out, err, process.returncode) == ("stopped\n", "", 0)
