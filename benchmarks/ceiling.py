@@ -4,8 +4,9 @@
 architectures", Communications of the ACM 52(4), 2009.)
 """
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,9 @@ from space import Configuration, Conv, footprint, layer_costs
 
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MATRIX_SIZES = {"cpu": (512, 1_024, 2_048), "cuda": (4_096, 8_192)}
+LONGEST_PRODUCT_SECONDS = 2.0
+"""No larger one is tried: a processor without instructions for a number format takes minutes."""
+
 COPIED_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}
 """Far beyond the caches."""
 
@@ -81,16 +85,25 @@ def measure(device: str, seconds: float) -> Ceilings:
     kind = torch.device(device).type
     torch.backends.cuda.matmul.allow_tf32 = False
     flops = {
-        precision: max(
-            _product_rate(size, dtype, device, seconds / len(MATRIX_SIZES[kind]))
-            for size in MATRIX_SIZES[kind]
-        )
+        precision: max(_product_rates(MATRIX_SIZES[kind], dtype, device, seconds))
         for precision, dtype in DTYPES.items()
     }
     source = torch.ones(COPIED_BYTES[kind], dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     copying = _best_seconds(lambda: target.copy_(source), device, seconds)
     return Ceilings(flops, bandwidth=2 * COPIED_BYTES[kind] / copying)
+
+
+def _product_rates(
+    sizes: tuple[int, ...], dtype: torch.dtype, device: str, seconds: float
+) -> Iterator[float]:
+    """Operations per second of products of some sizes, each tried for its part of `seconds`."""
+    rate = math.inf
+    for size in sizes:
+        if 2 * size**3 / rate > LONGEST_PRODUCT_SECONDS:
+            return
+        rate = _product_rate(size, dtype, device, seconds / len(sizes))
+        yield rate
 
 
 def _product_rate(size: int, dtype: torch.dtype, device: str, seconds: float) -> float:
