@@ -16,6 +16,9 @@ from PIL import Image
 from results.errors import NasSearchError
 from results.models.c_program import c_compiler
 from results.models.loading import load_exported
+from results.present import trials_table
+from results.record import TrialRecord
+from results.table import trials_frame
 from search.data import DataSource
 from tests.conftest import SMALL_SEARCH, CommandLine
 
@@ -326,3 +329,13 @@ def test_read_only_folder_is_one_clear_line(nas_search: CommandLine) -> None:
     nas_search.folder.chmod(0o755)
     assert done.returncode == 1
     one_line(done.stderr)
+
+
+def test_trials_of_which_none_is_begun(capsys: pytest.CaptureFixture[str]) -> None:
+    study = "a-study-with-a-name-that-is-wider-than-an-empty-table"
+    waiting = [TrialRecord(number, "waiting", None, {}, {}) for number in range(2)]
+    trials_table(study, "validation", trials_frame(waiting))
+    first, second, last = capsys.readouterr().out.splitlines()
+    assert first == f"{study}: validation accuracies in percent"
+    assert second == "No trial is trained yet."
+    assert "2 waiting" in last
