@@ -13,6 +13,7 @@ which go together, and a candidate changes a few parameters of a good trial.
 
 import math
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,14 @@ from scipy.special import ndtri
 from results.lessons import Lesson, lessons_of
 from results.record import promoted_from
 from results.settings import StudySettings
-from search.outlook import CHANCE_ERROR, LEAST_ERROR, final_log_error, log_error, log_errors
+from search.outlook import (
+    CHANCE_ERROR,
+    LEAST_ERROR,
+    Outlook,
+    final_log_error,
+    log_error,
+    log_errors,
+)
 from search.settling import Settling
 from space import Footprint, SearchSpace, configuration, footprint
 from space.search_space import Choice, FloatRange, IntRange
@@ -179,8 +187,8 @@ class Experience:
     """What the trained trials of a study drew, what they cost, and their error.
 
     Shared by the samplers of all trials of a process. It looks at each trial once. A pruned trial
-    gets the error that it would have had at the end, if it had fallen from there on as that of the
-    median complete trial did; that of chance stays. It begins with the lessons that the study was
+    gets the error that it is expected to have had at the end, by those of complete trials (see
+    `Outlook`); that of chance stays. It begins with the lessons that the study was
     made with.
     """
 
@@ -194,8 +202,8 @@ class Experience:
         self._scores: list[float] = []
         self._ends: list[tuple[int | None, float]] = []
         """The epoch from which the error falls (None: it stays), and the log error there."""
-        self._falls: dict[int, list[float]] = {}
-        """Of complete trials by epoch: log error at the end minus that at the epoch."""
+        self._outlooks: defaultdict[int, Outlook] = defaultdict(Outlook)
+        """By epoch."""
         self._seen: set[Any] = set()
         self._taught = False
         self._lock = threading.Lock()
@@ -275,7 +283,7 @@ class Experience:
             for epoch, error in errors.items():
                 # An error of the target may be that of any accuracy above it.
                 if self.settings.objective == "accuracy" or error > log_error(self.settings.target):
-                    self._falls.setdefault(epoch, []).append(end - error)
+                    self._outlooks[epoch].add(error, end)
             self._ends.append((None, end))
         self._scores.append(-math.inf if value is None else value)
         self._rows.append(as_numbers(space, drawn, cost))
@@ -286,9 +294,11 @@ class Experience:
     def learnt(self) -> tuple[Array, Array, Array, list[Drawn]]:
         """Inputs, log errors, scores (minus infinity if pruned) and draws of trained trials."""
         with self._lock:
-            falls = {epoch: float(np.median(each)) for epoch, each in self._falls.items()}
             errors = np.array(
-                [end + (falls.get(epoch, 0.0) if epoch else 0.0) for epoch, end in self._ends]
+                [
+                    self._outlooks[epoch].expected(error) if epoch else error
+                    for epoch, error in self._ends
+                ]
             )
             scores = np.array(self._scores)
             kept = np.arange(len(errors))

@@ -19,16 +19,19 @@ from optuna.trial import TrialState
 
 from results.record import STATE_KEPT, origin_of, promoted_from
 from results.settings import StudySettings
-from search.outlook import LEAST_ERROR, final_log_error, is_accuracy, log_error
+from search.outlook import Outlook, final_log_error, is_accuracy, log_error
 from search.settling import Settling
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
-MARGIN = 0.5
+MARGIN = 0.7
 """Of n trials not n times their part go on at once, but so many standard deviations of a binomial
 number less: the others wait until more have come."""
+
+TOP = 10
+"""Of the trials that hold so many count as found, with the objective "smallest"."""
 
 FEWEST_AT_THE_END = 4
 """When no more are begun, so many go on from each epoch, however small a part of all they are."""
@@ -48,8 +51,7 @@ class _Rung:
     standings: dict[int, _Standing] = field(default_factory=dict)
     stopped: dict[int, int] = field(default_factory=dict)
     """Those that were stopped here: the number of the trial that was."""
-    falls: list[float] = field(default_factory=list)
-    """Of complete trials: log error at the end minus that here."""
+    outlook: Outlook = field(default_factory=Outlook)
 
 
 class HalvingPruner(BasePruner):
@@ -62,9 +64,9 @@ class HalvingPruner(BasePruner):
 
     With the objective "accuracy" a trial promises its accuracy so far. With "smallest" that would
     stop what is small, because it learns more slowly. There a trial promises the accuracy that it
-    comes to, up to the target, if its error falls from here on by the median factor of complete
-    trials; and what its size is worth above the target, times the part of complete trials whose
-    fall would do. One that has reached the target already promises its score.
+    is expected to come to, up to the target; and what it would gain if it held, times the
+    probability that it does. The gain is over the target, and once `TOP` trials hold over the last
+    of the best of them: what is larger loses, however well it learns.
 
     Serves one study, in all threads of a process.
     """
@@ -74,6 +76,8 @@ class HalvingPruner(BasePruner):
         self.parts = parts
         self._settling = Settling()
         self._rungs = {epoch: _Rung() for epoch in parts}
+        self._best: list[float] = []
+        """Scores of the complete trials that hold the target, no more than `TOP`, descending."""
         self._lock = threading.Lock()
 
     def prune(self, study: "Study", trial: "FrozenTrial") -> bool:
@@ -122,12 +126,13 @@ class HalvingPruner(BasePruner):
         return {origin_of(each, trials): each for each in unfinished}
 
     def _take_in(self, trial: "FrozenTrial", origin: int) -> None:
+        if trial.state == TrialState.COMPLETE and (trial.value or 0) >= self._settings.target:
+            self._best = sorted([*self._best, trial.value or 0], reverse=True)[:TOP]
         for epoch in trial.intermediate_values.keys() & self._rungs.keys():
             rung = self._rungs[epoch]
             standing = rung.standings[origin] = self._standing(trial, epoch)
             if trial.state == TrialState.COMPLETE and is_accuracy(standing.score, self._settings):
-                end = final_log_error(trial, self._settings)
-                rung.falls.append(end - log_error(standing.score))
+                rung.outlook.add(log_error(standing.score), final_log_error(trial, self._settings))
             was_stopped = trial.state == TrialState.PRUNED and epoch == trial.last_step
             if was_stopped and trial.user_attrs.get(STATE_KEPT):
                 rung.stopped[origin] = trial.number
@@ -161,7 +166,7 @@ class HalvingPruner(BasePruner):
         *,
         is_last: bool = False,
     ) -> bool:
-        if not self._rungs[epoch].falls and is_accuracy(standings[origin].score, self._settings):
+        if not self._rungs[epoch].outlook and is_accuracy(standings[origin].score, self._settings):
             others = (trial for each, trial in unfinished.items() if each != origin)
             return not any((trial.last_step or 0) >= epoch for trial in others)
         own = promises[origin]
@@ -176,17 +181,19 @@ class HalvingPruner(BasePruner):
         return part * trials - MARGIN * math.sqrt(part * (1 - part) * trials)
 
     def _promises(self, epoch: int, standings: Mapping[int, _Standing]) -> dict[int, float]:
-        settings, falls = self._settings, np.sort(self._rungs[epoch].falls)
-        if settings.objective == "accuracy" or not len(falls):
+        settings, outlook = self._settings, self._rungs[epoch].outlook
+        if settings.objective == "accuracy" or not outlook:
             return {origin: each.score for origin, each in standings.items()}
-        scores = np.fromiter((each.score for each in standings.values()), float)
-        holding = np.fromiter((each.holding for each in standings.values()), float)
         target = settings.target
-        least = max(100 - target, LEAST_ERROR)
-        errors = np.log(np.maximum(100 - scores, least))
-        comes_to = np.minimum(100 - np.exp(errors + np.median(falls)), target)
-        # The part of falls that lead to the target or beyond.
-        holds = np.searchsorted(falls, math.log(least) - errors, "right") / len(falls)
-        expected = comes_to + holds * (holding - target)
-        promises = np.where(scores >= target, scores, expected)
+        scores = np.fromiter((each.score for each in standings.values()), float)
+        gains = np.fromiter((each.holding for each in standings.values()), float) - self._bar()
+        here = [log_error(score) for score in scores]
+        comes_to = np.minimum(100 - np.exp(outlook.expected(here)), target)
+        holds = outlook.chance(here, log_error(target))
+        promises = comes_to + np.where(gains > 0, holds * gains, gains)
+        promises = np.where(scores >= target, target + gains, promises)
         return dict(zip(standings, promises.tolist(), strict=True))
+
+    def _bar(self) -> float:
+        """The score over which one that holds has gained something."""
+        return self._best[-1] if len(self._best) == TOP else self._settings.target
