@@ -121,7 +121,7 @@ def find(
         if dataset == "mnist":
             raise NasSearchError(
                 f"MNIST not found in {looked}, and its download failed ({reason}): "
-                f"name its folder with --data-dir, or use --dataset mnist-sample"
+                f"name its folder with --data-dir, or search with --dataset mnist-sample"
             ) from None
         warn(
             f"MNIST NOT FOUND, USING A SAMPLE OF 5,000 DIGITS: accuracies do not compare with "

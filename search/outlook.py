@@ -41,7 +41,8 @@ class Outlook:
         self._trials: list[tuple[float, float]] = []
         self._slope = 1.0
         self._heights: NDArray[np.float64] | None = None
-        """Of the trials above the line through the origin, ascending."""
+        """Of each trial: by how much its end is above a line of that slope through the origin;
+        ascending, None while there are trials that it was not taken from."""
 
     def __len__(self) -> int:
         return len(self._trials)
