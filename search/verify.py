@@ -120,15 +120,15 @@ def verify(
         _refuse_copies(folder)
         test = _test_images(promise.dataset, data_dir, warn)
         params, _ = count(load_exported(folder)[0].network)
+        reasons = {name: _why_not(name, trusted) for name in promise.accuracies}
         accuracies = {
-            name: accuracy(open_model(folder / name, trusted=trusted), test)
-            if _can_measure(folder / name, trusted)
-            else None
-            for name in promise.accuracies
+            name: None if why_not else accuracy(open_model(folder / name, trusted=trusted), test)
+            for name, why_not in reasons.items()
         }
     except NasSearchError as error:
         return Verified(folder, error=str(error))
-    return Verified(folder, promise, params, len(test), accuracies)
+    unmeasured = {name: why_not for name, why_not in reasons.items() if why_not}
+    return Verified(folder, promise, params, len(test), accuracies, unmeasured)
 
 
 def _refuse_if_empty(folder: Path) -> None:
@@ -162,10 +162,15 @@ def _loaded(data: DataSource) -> Digits:
     return data.load()
 
 
-def _can_measure(path: Path, trusted: bool) -> bool:
-    runs = {".onnx": lambda: onnx_is_installed(to_write=False), ".h": c_compiler}
-    allowed = trusted or path.suffix not in PROGRAM_FORMS
-    return allowed and bool(runs.get(path.suffix, lambda: True)())
+def _why_not(name: str, trusted: bool) -> str:
+    """Why a file can't be measured here; empty if it can."""
+    if name.endswith(PROGRAM_FORMS) and not trusted:
+        return "a program, which --trust runs, if you know who made it"
+    if name.endswith(".onnx") and not onnx_is_installed(to_write=False):
+        return "needs pip install '.[onnx]' in the folder of nas-search"
+    if name == HEADER and not c_compiler():
+        return "needs a C compiler: install gcc or clang"
+    return ""
 
 
 def count(network: nn.Module) -> tuple[int, int]:

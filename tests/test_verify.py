@@ -14,6 +14,7 @@ from results.models.files import WEIGHTS
 from results.models.loading import load_exported
 from results.models.promise import read_promise
 from results.models.verified import Verified
+from results.present import verified_table
 from search.data import find, find_at_hand
 from search.verify import accuracy, count, exported_in, verify
 from tests.conftest import CommandLine
@@ -67,11 +68,18 @@ def test_what_an_export_promises_is_so(finished: CommandLine, exported: Path) ->
         assert seeds["promised_sustained"][what] <= seeds["measured_last_epoch"][what] + 1e-4
 
 
-def test_programs_are_not_run_unless_they_are_trusted(exported: Path) -> None:
-    files = verified(exported).described()["files"]
+def test_programs_are_not_run_unless_they_are_trusted(
+    exported: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = verified(exported)
+    files = outcome.described()["files"]
     assert files["model.pt2"]["measured"] is None
     assert files["model.h"]["measured"] is None
     assert files["model.onnx"]["measured"] == files["model.onnx"]["promised"]
+    verified_table([outcome])
+    said = capsys.readouterr().out.splitlines()[-2]
+    assert said.startswith("not measured: model.h, model.pt2 (a program")
+    assert "--trust" in said
 
 
 def config_of(change: Callable[[dict], None]) -> Callable[[Path], None]:  # type: ignore[type-arg]

@@ -22,8 +22,8 @@ class Verified:
     """What a folder promises, and what was measured of it.
 
     `params`: counted. `accuracies` in percent of `images` by file name, for all files that an
-    accuracy is promised of; None: not measured, as it is a program and nobody said that it is
-    trusted, or as what runs it is missing. `error`: why there is neither, else "".
+    accuracy is promised of; None: not measured, for the reason in `unmeasured`. `error`: why there
+    is neither, else "".
     """
 
     folder: Path
@@ -31,6 +31,7 @@ class Verified:
     params: int | None = None
     images: int = 0
     accuracies: dict[str, float | None] = field(default_factory=dict)
+    unmeasured: dict[str, str] = field(default_factory=dict)
     error: str = ""
 
     def keeps(self, promised: float, measured: float) -> bool:
