@@ -190,11 +190,11 @@ def verified_table(outcomes: "Sequence[Verified]") -> None:
                 "" if value is None else "yes" if each.keeps(promised, value) else "no",
             )
     _console().print(table, soft_wrap=True)
-    files: dict[str, set[str]] = {}
+    unmeasured: dict[str, set[str]] = {}
     for each in outcomes:
         for name, reason in each.unmeasured.items():
-            files.setdefault(reason, set()).add(name)
-    for reason, names in files.items():
+            unmeasured.setdefault(reason, set()).add(name)
+    for reason, names in unmeasured.items():
         _console().print(f"not measured: {', '.join(sorted(names))} ({reason})", soft_wrap=True)
     for each in outcomes:
         said, last = each.promise and each.promise.confirmed, each.over_seeds

@@ -187,9 +187,8 @@ class Experience:
     """What the trained trials of a study drew, what they cost, and their error.
 
     Shared by the samplers of all trials of a process. It looks at each trial once. A pruned trial
-    gets the error that it is expected to have had at the end, by those of complete trials (see
-    `Outlook`); that of chance stays. It begins with the lessons that the study was
-    made with.
+    gets the error that it would be expected to have had at the end (see `Outlook`), unless it was
+    that of chance. It begins with the lessons that the study was made with.
     """
 
     def __init__(self, settings: StudySettings) -> None:
@@ -203,7 +202,7 @@ class Experience:
         self._ends: list[tuple[int | None, float]] = []
         """The epoch from which the error falls (None: it stays), and the log error there."""
         self._outlooks: defaultdict[int, Outlook] = defaultdict(Outlook)
-        """By epoch."""
+        """How complete trials went on, by epoch."""
         self._seen: set[Any] = set()
         self._taught = False
         self._lock = threading.Lock()
@@ -294,19 +293,20 @@ class Experience:
     def learnt(self) -> tuple[Array, Array, Array, list[Drawn]]:
         """Inputs, log errors, scores (minus infinity if pruned) and draws of trained trials."""
         with self._lock:
-            errors = np.array(
-                [
-                    self._outlooks[epoch].expected(error) if epoch else error
-                    for epoch, error in self._ends
-                ]
-            )
             scores = np.array(self._scores)
-            kept = np.arange(len(errors))
+            kept = np.arange(len(scores))
             if len(kept) > MOST_ROWS:
                 best = np.argsort(-scores, kind="stable")[: MOST_ROWS // 4]
                 kept = np.union1d(best, kept[-(MOST_ROWS - len(best)) :])
+            ends = [self._ends[place] for place in kept]
+            errors = np.array([error for _, error in ends])
+            stopped_at = np.array([epoch or 0 for epoch, _ in ends])
+            for epoch in set(stopped_at.tolist()) - {0}:
+                errors[stopped_at == epoch] = self._outlooks[epoch].expected(
+                    errors[stopped_at == epoch]
+                )
             drawn = [self._drawn[place] for place in kept]
-            return np.array(self._rows)[kept], errors[kept], scores[kept], drawn
+            return np.array(self._rows)[kept], errors, scores[kept], drawn
 
     def seen(self) -> set[Any]:
         """What has been drawn, by `_key`."""

@@ -1,7 +1,7 @@
 """What trials tell of the error of their network, and of how that of another one will end."""
 
 import math
-from itertools import islice
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,14 +18,33 @@ LEAST_ERROR = 0.02
 CHANCE_ERROR = 90.0
 """Percent: that of a network which learned nothing, or of a training that diverged."""
 
-LATEST = 100
-"""So many complete trials, the latest, say how others end: lines are laid through each two."""
-
 PARALLELS = 3
-"""Lines that few trials are outvoted by: whatever the error is, it falls by the same factor."""
+"""So many lines of slope 1 are added to those through the trials: that all fall by the same factor,
+whatever the error is, is outvoted from four trials on."""
 
 FLATTEST = 0.1
 """Slope: what is ahead is always expected to end ahead, if by little."""
+
+MOST = 100
+"""Lines are laid through each two of so many trials: of more, of evenly spread ones."""
+
+ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class _Line:
+    """`heights`: by how much each trial ended above the line through the origin, ascending."""
+
+    slope: float
+    worst: float
+    heights: NDArray[np.float64]
+    height: float
+
+    def rise(self, here: ArrayLike) -> NDArray[np.float64]:
+        """From the origin; parallel to the diagonal where no trial was."""
+        errors = np.asarray(here, float)
+        further = np.maximum(errors - self.worst, 0)
+        return np.asarray(self.slope * np.minimum(errors, self.worst) + further)
 
 
 class Outlook:
@@ -34,15 +53,14 @@ class Outlook:
     Log errors at the end lie around a line over those at the epoch: what has further to fall falls
     further, and a small network that learns slowly comes nearer to a large one. Its slope is the
     median of those of the lines through each two trials (Theil 1950, Sen 1968: one trial that broke
-    down does not turn it), its height the median of what is left. Without a trial nothing falls.
+    down does not turn it), between `FLATTEST` and 1; its height is the median of what is left. What
+    has a larger error than all of them is expected to fall by the same factor as the last of them.
+    Without a trial nothing falls.
     """
 
     def __init__(self) -> None:
         self._trials: list[tuple[float, float]] = []
-        self._slope = 1.0
-        self._heights: NDArray[np.float64] | None = None
-        """Of each trial: by how much its end is above a line of that slope through the origin;
-        ascending, None while there are trials that it was not taken from."""
+        self._line: _Line | None = None
 
     def __len__(self) -> int:
         return len(self._trials)
@@ -50,33 +68,41 @@ class Outlook:
     def add(self, here: float, end: float) -> None:
         """A complete trial: its log error at the epoch, and at the end."""
         self._trials.append((here, end))
-        self._heights = None
+        self._line = None
 
     def expected(self, here: ArrayLike) -> NDArray[np.float64]:
         """Log errors at the end, of those at the epoch: the same shape."""
-        heights = self._fitted()
-        return self._slope * np.asarray(here, float) + (np.median(heights) if len(heights) else 0.0)
+        line = self._fitted()
+        return line.rise(here) + line.height
 
     def chance(self, here: ArrayLike, end: float) -> NDArray[np.float64]:
         """With which probability each comes to that log error at the end, or below.
 
         By Laplace's rule of succession: few trials never say that it is impossible, or certain.
         """
-        heights = self._fitted()
-        needed = end - self._slope * np.asarray(here, float)
-        return (np.searchsorted(heights, needed + 1e-9, "right") + 1) / (len(heights) + 2)
+        line = self._fitted()
+        enough = np.searchsorted(line.heights, end - line.rise(here) + ROUNDING, "right")
+        return (enough + 1) / (len(line.heights) + 2)
 
-    def _fitted(self) -> NDArray[np.float64]:
-        if self._heights is None:
-            latest = islice(reversed(self._trials), LATEST)
-            here, end = np.array(list(latest), float).reshape(-1, 2).T
-            one, other = np.triu_indices(len(here), 1)
-            apart = here[one] != here[other]
-            one, other = one[apart], other[apart]
-            slopes = (end[one] - end[other]) / (here[one] - here[other])
-            self._slope = float(np.clip(np.median([*slopes, *[1.0] * PARALLELS]), FLATTEST, 1))
-            self._heights = np.sort(end - self._slope * here)
-        return self._heights
+    def _fitted(self) -> _Line:
+        if self._line is None:
+            self._line = _fit(sorted(self._trials))
+        return self._line
+
+
+def _fit(trials: list[tuple[float, float]]) -> _Line:
+    """Of trials in ascending order."""
+    if not trials:
+        return _Line(slope=1.0, worst=0.0, heights=np.empty(0), height=0.0)
+    here, end = np.array(trials[:: math.ceil(len(trials) / MOST)]).T
+    one, other = np.triu_indices(len(here), 1)
+    apart = here[one] != here[other]
+    one, other = one[apart], other[apart]
+    slopes = np.append((end[one] - end[other]) / (here[one] - here[other]), [1.0] * PARALLELS)
+    slope = float(np.clip(np.median(slopes), FLATTEST, 1))
+    here, end = np.array(trials).T
+    heights = np.sort(end - slope * here)
+    return _Line(slope, float(here[-1]), heights, float(np.median(heights)))
 
 
 def log_error(accuracy: float) -> float:

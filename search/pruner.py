@@ -41,7 +41,7 @@ class _Standing(NamedTuple):
     """Of a trial at an epoch: its score there, and the one that it would have if it held."""
 
     score: float
-    holding: float
+    if_it_held: float
 
 
 @dataclass
@@ -64,9 +64,9 @@ class HalvingPruner(BasePruner):
 
     With the objective "accuracy" a trial promises its accuracy so far. With "smallest" that would
     stop what is small, because it learns more slowly. There a trial promises the accuracy that it
-    is expected to come to, up to the target; and what it would gain if it held, times the
-    probability that it does. The gain is over the target, and once `TOP` trials hold over the last
-    of the best of them: what is larger loses, however well it learns.
+    is expected to come to, up to the target (at once if it has reached it), and what its size is
+    worth: a gain over the target, times the probability that it holds. Once `TOP` trials hold it is
+    the gain over the last of the best of them, and what is larger loses, whether it holds or not.
 
     Serves one study, in all threads of a process.
     """
@@ -126,8 +126,9 @@ class HalvingPruner(BasePruner):
         return {origin_of(each, trials): each for each in unfinished}
 
     def _take_in(self, trial: "FrozenTrial", origin: int) -> None:
-        if trial.state == TrialState.COMPLETE and (trial.value or 0) >= self._settings.target:
-            self._best = sorted([*self._best, trial.value or 0], reverse=True)[:TOP]
+        value = trial.value
+        if trial.state == TrialState.COMPLETE and value and self._settings.target <= value <= 100:
+            self._best = sorted([*self._best, value], reverse=True)[:TOP]
         for epoch in trial.intermediate_values.keys() & self._rungs.keys():
             rung = self._rungs[epoch]
             standing = rung.standings[origin] = self._standing(trial, epoch)
@@ -142,7 +143,7 @@ class HalvingPruner(BasePruner):
         params: Any = trial.user_attrs.get("params")
         if not isinstance(params, int):  # another program's: its size is worth nothing
             params = self._settings.max_params
-        # What is no number is the worst.
+        # What is no number is as bad as chance.
         return _Standing(score if math.isfinite(score) else 0.0, self._settings.score(100, params))
 
     def _standings(
@@ -186,7 +187,7 @@ class HalvingPruner(BasePruner):
             return {origin: each.score for origin, each in standings.items()}
         target = settings.target
         scores = np.fromiter((each.score for each in standings.values()), float)
-        gains = np.fromiter((each.holding for each in standings.values()), float) - self._bar()
+        gains = np.fromiter((each.if_it_held for each in standings.values()), float) - self._bar()
         here = [log_error(score) for score in scores]
         comes_to = np.minimum(100 - np.exp(outlook.expected(here)), target)
         holds = outlook.chance(here, log_error(target))

@@ -102,6 +102,30 @@ def test_of_what_holds_it_looks_for_the_smallest() -> None:
     assert found["smallest"] < 0.7 * found["accuracy"]
 
 
+def test_a_pruned_trial_is_expected_to_end_where_such_errors_do() -> None:
+    """Errors of 4% and 1% ended at 2 and 1%: so one of 2% at the square root of 2, but one of 64%,
+    which nothing complete was near, at 32%."""
+    study = optuna.create_study(direction="maximize")
+    experience = Experience(SETTINGS)
+
+    def tell(error: float, end: float | None) -> None:
+        trial = study.ask()
+        SETTINGS.space.draw(trial)
+        trial.report(100 - error, 1)
+        if end is not None:
+            trial.set_user_attr("sustained", 100 - end)
+        state = TrialState.PRUNED if end is None else TrialState.COMPLETE
+        study.tell(trial, None if end is None else 100 - end, state=state)
+
+    for place in range(9):
+        tell(4.0 ** (place / 8), 2.0 ** (place / 8))
+    tell(2.0, None)
+    tell(64.0, None)
+    experience.look(study)
+    errors = experience.learnt()[1]
+    assert [math.exp(each) for each in errors[-2:]] == pytest.approx([math.sqrt(2), 32.0])
+
+
 @pytest.mark.parametrize(("objective", "target"), [("accuracy", 99.4), ("smallest", 98.5)])
 def test_a_pruned_trial_gets_the_error_it_would_have_had(
     objective: ObjectiveName, target: float

@@ -77,9 +77,12 @@ def test_programs_are_not_run_unless_they_are_trusted(
     assert files["model.h"]["measured"] is None
     assert files["model.onnx"]["measured"] == files["model.onnx"]["promised"]
     verified_table([outcome])
-    said = capsys.readouterr().out.splitlines()[-2]
+    lines = capsys.readouterr().out.splitlines()
+    (said,) = (line for line in lines if line.startswith("not measured:"))
     assert said.startswith("not measured: model.h, model.pt2 (a program")
     assert "--trust" in said
+    assert "--trust" in files["model.h"]["why_not_measured"]
+    assert files["model.onnx"]["why_not_measured"] is None
 
 
 def config_of(change: Callable[[dict], None]) -> Callable[[Path], None]:  # type: ignore[type-arg]

@@ -22,8 +22,8 @@ class Verified:
     """What a folder promises, and what was measured of it.
 
     `params`: counted. `accuracies` in percent of `images` by file name, for all files that an
-    accuracy is promised of; None: not measured, for the reason in `unmeasured`. `error`: why there
-    is neither, else "".
+    accuracy is promised of; None: not measured, for the reason in `unmeasured`. `error`: why
+    nothing of the folder was measured, else "".
     """
 
     folder: Path
@@ -98,7 +98,11 @@ class Verified:
             "promised": promise.accuracies[WEIGHTS] if promise else None,
             "measured": self.accuracies.get(WEIGHTS),
             "files": {
-                name: {"promised": promised, "measured": value}
+                name: {
+                    "promised": promised,
+                    "measured": value,
+                    "why_not_measured": self.unmeasured.get(name),
+                }
                 for name, promised, value in self.rows()
             },
             "seeds": said
