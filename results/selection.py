@@ -8,10 +8,14 @@ from typing import Any, Literal
 from results.errors import NasSearchError
 from results.intervals import CLEAR, standard_error
 from results.record import DUPLICATE_KEY, Confirmation, TrialRecord
-from results.settings import StudySettings
+from results.settings import ObjectiveName, StudySettings
 from results.splits import SPLITS
 
 Choice = Literal["best", "smallest"]
+
+FINALISTS: Mapping[ObjectiveName, int] = {"accuracy": 3, "smallest": 5}
+"""So many are confirmed if nothing else is said: steps down to what validation can't tell from the
+target take some."""
 
 STEP = 0.9
 """Each near miss has at most this part of the parameters of the one before."""
@@ -57,15 +61,14 @@ def finalists(records: list[TrialRecord], settings: StudySettings, count: int) -
     """What is worth a confirmation, the likeliest answer first.
 
     With the objective "accuracy": the most accurate, the smallest that holds the target, then the
-    best by value. With "smallest": the smallest that holds (if none does, the most accurate), a
-    near miss of it, the most accurate, more near misses, then the best by value.
+    best by value. With "smallest": the smallest that holds (if none does, the most accurate), near
+    misses of it step by step, the most accurate, then the best by value.
     """
     best, small = most_accurate(records), smallest_holding(records, settings.target)
     answers = [best, small]
     if settings.objective == "smallest":
         first = small or best
-        misses = list(_near_misses(records, first, settings))
-        answers = [first, *misses[:1], best, *misses[1:]]
+        answers = [first, *_near_misses(records, first, settings), best]
     by_value = sorted(
         complete(records), key=lambda each: (-(each.value or 0), each.params, each.number)
     )

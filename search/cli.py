@@ -111,12 +111,11 @@ if TYPE_CHECKING:
 @click.option(
     "--finalists",
     type=click.IntRange(min=0),
-    default=3,
-    show_default=True,
+    default=None,
     help="How many are confirmed on the test images at the end: the most accurate, the smallest "
-    "that holds, then the next best. With --objective smallest: the smallest that holds, a smaller "
-    "one so near the target that validation images can't tell it from there, the most accurate, "
-    "more of these smaller ones, then the next best. 0: none.",
+    "that holds, then the next best. With --objective smallest: the smallest that holds, smaller "
+    "ones so near the target that validation images can't tell them from there, the most accurate, "
+    "then the next best. 0: none. Default: 3; with --objective smallest 5.",
 )
 @click.option(
     "--confirm-seeds",
@@ -198,6 +197,7 @@ def _next(plan: "Plan", command: str) -> str:
 
 
 def _plan(**options: Any) -> "Plan":
+    from results.selection import FINALISTS
     from results.settings import StudySettings
     from search.data import find
     from search.progress import say
@@ -232,7 +232,9 @@ def _plan(**options: Any) -> "Plan":
         sampler=options["sampler"],
         learn_from=tuple(dict.fromkeys(options["learn_from"])),
         pruner=options["pruner"],
-        finalists=options["finalists"],
+        finalists=FINALISTS[settings.objective]
+        if options["finalists"] is None
+        else options["finalists"],
         confirm_seeds=options["confirm_seeds"],
         **{name: options[name] for name in RUN_OPTIONS},
     )

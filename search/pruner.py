@@ -18,6 +18,7 @@ from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
 from results.record import STATE_KEPT, origin_of, promoted_from
+from results.selection import target_noise
 from results.settings import StudySettings
 from search.outlook import Outlook, final_log_error, is_accuracy, log_error
 from search.settling import Settling
@@ -65,8 +66,9 @@ class HalvingPruner(BasePruner):
     With the objective "accuracy" a trial promises its accuracy so far. With "smallest" that would
     stop what is small, because it learns more slowly. There a trial promises the accuracy that it
     is expected to come to, up to the target (at once if it has reached it), and what its size is
-    worth: a gain over the target, times the probability that it holds. Once `TOP` trials hold it is
-    the gain over the last of the best of them, and what is larger loses, whether it holds or not.
+    worth: a gain over the target, times the probability that it holds, or comes so near that
+    validation images can't tell it from there, as a finalist may. Once `TOP` trials hold it is the
+    gain over the last of the best of them, and what is larger loses, whether it holds or not.
 
     Serves one study, in all threads of a process.
     """
@@ -190,7 +192,7 @@ class HalvingPruner(BasePruner):
         gains = np.fromiter((each.if_it_held for each in standings.values()), float) - self._bar()
         here = [log_error(score) for score in scores]
         comes_to = np.minimum(100 - np.exp(outlook.expected(here)), target)
-        holds = outlook.chance(here, log_error(target))
+        holds = outlook.chance(here, log_error(target - target_noise(settings)))
         promises = comes_to + np.where(gains > 0, holds * gains, gains)
         promises = np.where(scores >= target, target + gains, promises)
         return dict(zip(standings, promises.tolist(), strict=True))
