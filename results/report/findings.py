@@ -12,9 +12,6 @@ from results.report.digits import TestDigits
 from results.settings import StudySettings
 from results.splits import SPLITS, Split
 
-FINALISTS = 3
-"""Trials described in full while none is confirmed."""
-
 
 def smallest_first(records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """The order in which a report names trials, where it is not that of a ranking."""
@@ -60,9 +57,8 @@ class Findings:
     def finalists(self) -> list[TrialRecord]:
         """The confirmed trials, smallest first; while there are none, who would be."""
         confirmed = [self.records[number] for number in self.runs]
-        return smallest_first(
-            confirmed or selection.finalists(self.records, self.settings, FINALISTS)
-        )
+        count = selection.FINALISTS[self.settings.objective]
+        return smallest_first(confirmed or selection.finalists(self.records, self.settings, count))
 
     @cached_property
     def front(self) -> list[TrialRecord]:
