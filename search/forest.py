@@ -36,7 +36,7 @@ from search.outlook import (
     log_errors,
 )
 from search.settling import Settling
-from space import Footprint, SearchSpace, configuration, footprint
+from space import Configuration, Footprint, SearchSpace, configuration, footprint
 from space.search_space import Choice, FloatRange, IntRange
 
 if TYPE_CHECKING:
@@ -130,15 +130,16 @@ class ForestSampler(BaseSampler):
         return candidates[int(np.argmax(gains(candidates)))][0]
 
     def _affordable(self, make: Callable[[], Drawn], count: int) -> list[tuple[Drawn, Footprint]]:
-        """So many, if they can be had, that are under the budget and were not drawn before."""
+        """So many, if they can be had, that are under the budget and mean what no trial was yet."""
         seen = self._experience.seen()
         found: list[tuple[Drawn, Footprint]] = []
         for _ in range(30 * count):  # a budget that nothing made fits must not hang the search
             if len(found) == count:
                 break
             made = make()
-            cost = footprint(configuration(made).architecture)
-            if cost.params < self._space.max_params and _key(made) not in seen:
+            meant = configuration(made)
+            cost = footprint(meant.architecture)
+            if cost.params < self._space.max_params and meant not in seen:
                 found.append((made, cost))
         return found
 
@@ -203,7 +204,7 @@ class Experience:
         """The epoch from which the error falls (None: it stays), and the log error there."""
         self._outlooks: defaultdict[int, Outlook] = defaultdict(Outlook)
         """How complete trials went on, by epoch."""
-        self._seen: set[Any] = set()
+        self._seen: set[Configuration] = set()
         self._taught = False
         self._lock = threading.Lock()
 
@@ -223,7 +224,7 @@ class Experience:
     def _take_in(self, trial: "FrozenTrial") -> None:
         if not self.settings.space.contains(trial.params):
             return
-        self._seen.add(_key(trial.params))
+        self._seen.add(configuration(trial.params))
         if any(value > 0 for value in trial.constraints.values()):
             return
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
@@ -308,8 +309,8 @@ class Experience:
             drawn = [self._drawn[place] for place in kept]
             return np.array(self._rows)[kept], errors, scores[kept], drawn
 
-    def seen(self) -> set[Any]:
-        """What has been drawn, by `_key`."""
+    def seen(self) -> set[Configuration]:
+        """What has been drawn: draws that differ in parameters of no use there mean the same."""
         return self._seen
 
 
@@ -362,10 +363,6 @@ def as_numbers(space: SearchSpace, drawn: Drawn, cost: Footprint) -> list[float]
         else:
             row.append(math.log(value) if each.log else float(value))
     return [*row, math.log(cost.params), math.log(cost.macs)]
-
-
-def _key(drawn: Drawn) -> tuple[Any, ...]:
-    return tuple(sorted(drawn.items()))
 
 
 def _ends(dimension: IntRange | FloatRange) -> tuple[float, float]:

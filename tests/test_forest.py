@@ -80,6 +80,12 @@ def test_nothing_over_the_budget_is_proposed() -> None:
     assert len({tuple(sorted(each.params.items())) for each in trials}) == len(trials)
 
 
+def test_no_two_proposals_mean_the_same() -> None:
+    study = studied("forest", 80, 1)
+    drawn = [configuration(trial.params) for trial in study.trials]
+    assert len(set(drawn)) == len(drawn)
+
+
 def test_the_same_seed_draws_the_same() -> None:
     one, again, other = (
         [each.params for each in studied("forest", 14, seed).trials] for seed in (0, 0, 1)
