@@ -224,7 +224,8 @@ class Experience:
     def _take_in(self, trial: "FrozenTrial") -> None:
         if not self.settings.space.contains(trial.params):
             return
-        self._seen.add(configuration(trial.params))
+        meant = configuration(trial.params)
+        self._seen.add(meant)
         if any(value > 0 for value in trial.constraints.values()):
             return
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
@@ -232,10 +233,9 @@ class Experience:
                 self._forget(stopped)
             self._numbers.append(trial.number)
             is_complete = trial.state == TrialState.COMPLETE
-            cost = footprint(configuration(trial.params).architecture)
             self._learn(
                 trial.params,
-                cost,
+                footprint(meant.architecture),
                 log_errors(trial, self.settings),
                 final_log_error(trial, self.settings) if is_complete else None,
                 trial.value if is_complete else None,
