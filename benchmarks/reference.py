@@ -36,6 +36,9 @@ BUDGET = 10_000
 SHOWN = (15_000, 99.0)
 """Parameters and percent: the picture has what is smaller and better."""
 
+_NEAR = 250
+"""Parameters: so near to the one before, a name would lie over that one's."""
+
 _DPI = 200
 
 
@@ -177,14 +180,15 @@ def picture(found: Sequence[Network]) -> Figure:
             )
             for number, each in enumerate(group):
                 side = (-1, 1)[number % 2]  # neighbours have their names on different sides
+                below = ours and number > 0 and each.params - group[number - 1].params < _NEAR
                 axes.annotate(
                     f"{each.params:,}"
                     if ours
                     else each.name.removeprefix("published ").rstrip("*"),
-                    (each.params, each.mean),
-                    xytext=(0, 7) if ours else (side * 6, 0),
+                    (each.params, each.lowest if below else each.mean),
+                    xytext=((4, -5) if below else (0, 7)) if ours else (side * 6, 0),
                     textcoords="offset points",
-                    ha="left" if ours else ("right", "left")[number % 2],
+                    ha=("right" if below else "left") if ours else ("right", "left")[number % 2],
                     va="center",
                     rotation=90 if ours else 0,
                     rotation_mode="anchor",
