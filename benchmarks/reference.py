@@ -179,18 +179,21 @@ def picture(found: Sequence[Network]) -> Figure:
                 label=label,
             )
             for number, each in enumerate(group):
-                side = (-1, 1)[number % 2]  # neighbours have their names on different sides
-                below = ours and number > 0 and each.params - group[number - 1].params < _NEAR
+                name, height, turned = f"{each.params:,}", each.mean, 90
+                offset, side = (0, 7), "left"
+                if not ours:  # neighbours have their names on different sides
+                    name, turned = each.name.removeprefix("published ").rstrip("*"), 0
+                    offset, side = ((-6, 0), "right") if number % 2 == 0 else ((6, 0), "left")
+                elif number > 0 and each.params - group[number - 1].params < _NEAR:
+                    height, offset, side = each.lowest, (4, -5), "right"
                 axes.annotate(
-                    f"{each.params:,}"
-                    if ours
-                    else each.name.removeprefix("published ").rstrip("*"),
-                    (each.params, each.lowest if below else each.mean),
-                    xytext=((4, -5) if below else (0, 7)) if ours else (side * 6, 0),
+                    name,
+                    (each.params, height),
+                    xytext=offset,
                     textcoords="offset points",
-                    ha=("right" if below else "left") if ours else ("right", "left")[number % 2],
+                    ha=side,
                     va="center",
-                    rotation=90 if ours else 0,
+                    rotation=turned,
                     rotation_mode="anchor",
                     color=colour,
                     fontsize=8,
